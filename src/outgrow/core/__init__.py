@@ -1,0 +1,1 @@
+"""One idea, in one sitting: a fold, a learner, a job, a tree, a store."""

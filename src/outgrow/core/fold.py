@@ -1,0 +1,195 @@
+"""Folding lanes: the only place where a fold meets rows. Every engine calls `fold_block`, wherever it runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .job import Job
+from .learner import Batch, Pass
+from .measure import calm
+from .state import State, decode, encode, frozen, nbytes
+from .tree import Closer
+
+__all__ = ["KEPT", "Block", "Kept", "Node", "Partial", "Reader", "Tick", "fold_block", "seen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A lane of pass `which`, `done` batches in: what a resumed lane goes on from."""
+
+    which: int
+    lane: int
+    done: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The merged state of lanes [index·2^level, (index+1)·2^level) of pass `which`."""
+
+    which: int
+    level: int
+    index: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A task: an aligned subtree of the lanes of pass `which`, and where to go on inside its first lane."""
+
+    which: int
+    level: int
+    index: int
+    partial: Partial | None = None
+
+    @property
+    def lanes(self) -> range:
+        return range(self.index << self.level, (self.index + 1) << self.level)
+
+
+KEPT = 1 << 30  # bytes in memory of what a worker keeps beside batches, where no budget says otherwise
+Tick = Callable[[int, int, int, State], None]  # (lane, batches done, rows seen since the last tick, state so far)
+Reader = Callable[[Job, Pass, int, int], Iterator[Batch]]  # (job, pass, lane, batches to leave out)
+
+
+class Kept:
+    """What lives beside batches between rounds: two versions in memory up to `limit` bytes, the oldest spilled to disk."""
+
+    def __init__(self, limit: int = KEPT, folder: Path | None = None) -> None:
+        self.limit, self.held = limit, 0
+        self._folder = Path(tempfile.mkdtemp(prefix="outgrow-kept-", dir=folder)) if folder else None
+        self._memory: OrderedDict[tuple[str, int, int, int], State] = OrderedDict()
+
+    def _file(self, key: tuple[str, int, int, int]) -> Path | None:
+        return self._folder / f"{key[0].replace('/', '%')}-{key[1]}-{key[2]}-{key[3]}" if self._folder else None
+
+    def get(self, name: str, lane: int, batch: int, version: int) -> State | None:
+        key = (name, lane, batch, version)
+        if key in self._memory:
+            return self._memory[key]
+        file = self._file(key)
+        return frozen(decode(file.read_bytes(), where=str(file))[0]) if file is not None and file.exists() else None
+
+    def put(self, name: str, lane: int, batch: int, version: int, state: State) -> None:
+        self._drop((name, lane, batch, version - 2))
+        self._drop((name, lane, batch, version))
+        self._memory[name, lane, batch, version] = frozen(state)
+        self.held += nbytes(state)
+        while self.held > self.limit and self._memory:
+            key, oldest = self._memory.popitem(last=False)
+            self.held -= nbytes(oldest)
+            file = self._file(key)
+            if file is not None:
+                file.write_bytes(b"".join(encode(oldest)))
+
+    def _drop(self, key: tuple[str, int, int, int]) -> None:
+        self.held -= nbytes(self._memory.pop(key, {}))
+        file = self._file(key)
+        if file is not None:
+            file.unlink(missing_ok=True)
+
+    def step(self, job: Job, item: Pass, lane: int, number: int, batch: Batch, recall: Callable[[str], State]) -> Batch:
+        """The batch with what is kept beside it, at the pass's version: as it is, stepped once, or rebuilt."""
+        now = self.get(item.kept, lane, number, item.version)
+        if now is None:
+            before = self.get(item.kept, lane, number, item.version - 1)
+            if before is None and item.again:
+                self._again(job, item, lane, number, recall)
+                now = self.get(item.kept, lane, number, item.version)
+        if now is None:
+            now = item.fold.keep(before, batch, item.given) if before is not None else item.fold.keep(None, batch, recall(item.kept))
+            self.put(item.kept, lane, number, item.version, now)
+        return batch.with_kept(now)
+
+    def _again(self, job: Job, item: Pass, lane: int, first: int, recall: Callable[[str], State]) -> None:
+        """Rebuild, part by part, what is lost beside the batches of a lane from number `first` on: reads them once a part, and holds one part's given at a time."""
+        name, last, lost = f"{item.kept}/again", len(item.again) - 1, set[int]()
+        for i, part in enumerate(item.again):
+            given = frozen({**item.given, **recall(f"{item.kept}/{i}")})
+            for number, batch in enumerate(job.batches(part, lane, first), first):
+                if i == 0 and batch.rows and all(self.get(item.kept, lane, number, item.version - back) is None for back in (0, 1)):
+                    lost.add(number)
+                if number in lost:
+                    before = self.get(name, lane, number, i - 1) if i else None
+                    self.put(name, lane, number, i, part.fold.keep(before, part.fold.see(batch, given), given))
+                    self._drop((name, lane, number, i - 1))
+        for number in sorted(lost):
+            rebuilt = self.get(name, lane, number, last)
+            self._drop((name, lane, number, last))
+            self.put(item.kept, lane, number, item.version, rebuilt or {})
+
+
+def seen(job: Job, item: Pass, lane: int, skip: int) -> Iterator[Batch]:
+    """The batches of a lane without the first `skip`, from the source, as the fold sees them."""
+    for batch in job.batches(item, lane, skip):
+        yield item.fold.see(batch, item.given) if batch.rows else batch
+        del batch  # it holds its block, which must go before the next one is decoded
+
+
+def fold_block(
+    job: Job, item: Pass, block: Block, *, kept: Kept | None = None, recall: Callable[[str], State] | None = None, tick: Tick | None = None, read: Reader | None = None
+) -> Node:
+    """Fold the lanes of a block into its one node: a pure function of job, pass and block.
+
+    Cost: reads the block's rows once; holds at most ``level + 2`` states (one where the fold is order-free).
+
+    Parameters
+    ----------
+    kept : Kept, optional
+        Where kept arrays of this worker live; needed when the fold keeps any.
+    recall : callable, optional
+        Gives the `given` from which what was kept under a name is rebuilt where it is lost.
+    tick : callable, optional
+        Called after every batch; may save the state it is shown, not change it.
+    read : callable, optional
+        Gives a lane's batches as the fold sees them, where this worker need not read them all again; as `seen` does.
+    """
+    calm()
+    read = read or seen
+    fold, given = item.fold, frozen(item.given)
+    closer = Closer(block.lanes.stop, lambda left, right: fold.merge(left, right, given))
+    through = fold.traits.order_free
+    state: State | None = None
+    first = block.partial.lane if block.partial else block.lanes.start
+    for lane in range(first, block.lanes.stop):
+        resumed = block.partial if block.partial and block.partial.lane == lane else None
+        done = resumed.done if resumed else 0
+        if resumed:
+            state = {name: array.copy() for name, array in resumed.state.items()}  # `update` may write into it; the partial may be saved again
+        elif state is None or not through:
+            state = fold.init(given)
+        with item.sink.part(lane) if item.sink is not None else nullcontext() as part:
+            for batch in read(job, item, lane, done):
+                state = _update(job, item, state, batch, lane, done, kept, recall, part)
+                done += 1
+                if tick is not None:
+                    tick(lane, done, batch.rows, state)
+                del batch  # it holds its block, which must go before the next one is decoded
+        if not through:
+            closer.add(0, lane, state)
+    if through and state is not None:
+        return Node(block.which, block.level, block.index, state)
+    return Node(block.which, block.level, block.index, closer.nodes.pop((block.level, block.index)))
+
+
+def _update(
+    job: Job, item: Pass, state: State, batch: Batch, lane: int, number: int, kept: Kept | None, recall: Callable[[str], State] | None, part: Any
+) -> State:
+    if batch.rows == 0:
+        return state
+    if item.fold.keep is not None:
+        if kept is None or recall is None:
+            raise ValueError("a fold that keeps needs somewhere to keep")
+        batch = kept.step(job, item, lane, number, batch, recall)
+    state = item.fold.update(state, batch, item.given)
+    if part is not None:
+        part.write(item.fold.emit(batch, item.given))
+    return state
+
+
