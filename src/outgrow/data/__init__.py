@@ -1,0 +1,1 @@
+"""Where rows come from and what they look like: sources, schema, batches, features, the packed cache."""

@@ -1,0 +1,93 @@
+"""Columns of a packed segment as Arrow arrays, and back as views of the memory map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import BadFile
+from .batch import Codes, Column, Dictionary, Field, Ragged, Texts
+from .columns import column_of, column_type
+
+__all__ = ["REMEDY", "from_arrow", "to_arrow", "widened"]
+
+REMEDY = "Remove the folder; the data will be packed again."
+
+
+def to_arrow(column: Column, field: Field) -> Any:
+    """A column as an Arrow array whose buffers can be read back as they lie."""
+    import pyarrow as pa
+
+    if isinstance(column, Codes):
+        return _arrow_codes(column)
+    if isinstance(column, Texts):
+        lengths = np.diff(column.offsets)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        data = np.ascontiguousarray(column.data[int(column.offsets[0]) : int(column.offsets[-1])])
+        return pa.Array.from_buffers(pa.large_string(), len(column), [_bitmap(column.valid), pa.py_buffer(offsets), pa.py_buffer(data)])
+    if isinstance(column, Ragged):
+        low, high = int(column.offsets[0]), int(column.offsets[-1])
+        pair = pa.StructArray.from_arrays([pa.array(column.indices[low:high], pa.int32()), pa.array(column.values[low:high], pa.float64())], ["index", "value"])
+        return pa.LargeListArray.from_arrays(pa.array(column.offsets - low, pa.int64()), pair)
+    kind = column_type(field)
+    mask = None if column.valid is None else ~column.valid
+    plain = pa.array(np.ascontiguousarray(column.values), mask=mask)
+    return plain.view(kind) if pa.types.is_timestamp(kind) else plain.cast(kind)
+
+
+def _bitmap(valid: npt.NDArray[np.bool_] | None) -> Any:
+    import pyarrow as pa
+
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def _arrow_codes(column: Codes) -> Any:
+    """Only values that occur, each once."""
+    import pyarrow as pa
+
+    places, values = column.codes.astype(np.intp), column.dictionary.values  # intp: numpy would convert once for each use
+    used: npt.NDArray[np.bool_] = np.zeros(len(values) + 1, np.bool_)
+    used[places] = True
+    used[-1] = False
+    kept = np.flatnonzero(used)
+    encoded = values.take(pa.array(kept)).dictionary_encode()
+    count = len(encoded.dictionary)
+    narrow = np.int8 if count <= 1 << 7 else np.int16 if count <= 1 << 15 else np.int32
+    numbers: npt.NDArray[Any] = np.full(len(values) + 1, -1, narrow)
+    numbers[kept] = encoded.indices.to_numpy().astype(narrow)
+    new = numbers[places]
+    gone = new < 0
+    indices = pa.Array.from_buffers(pa.from_numpy_dtype(narrow), len(new), [_bitmap(~gone) if gone.any() else None, pa.py_buffer(new)])
+    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
+
+
+def from_arrow(array: Any, field: Field, where: str) -> Column:
+    """A packed array as a column; checked, because kernels trust codes and offsets."""
+    if field.kind == "sparse":
+        return _ragged(array, field, where)
+    if field.kind != "category":
+        return column_of(array, field, where=where)
+    indices = array.indices
+    codes = np.frombuffer(indices.buffers()[1], indices.type.to_pandas_dtype())[indices.offset : indices.offset + len(indices)]
+    if len(codes) and (int(codes.min()) < -1 or int(codes.max()) >= len(array.dictionary)):
+        raise BadFile(f"column {field.name!r} has codes outside its dictionary", where=where, todo=REMEDY)
+    return Codes(codes, Dictionary(array.dictionary))
+
+
+def _ragged(array: Any, field: Field, where: str) -> Ragged:
+    offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    pair = array.values
+    indices = pair.field(0).to_numpy(zero_copy_only=True) if len(pair) else np.zeros(0, np.int32)
+    values = pair.field(1).to_numpy(zero_copy_only=True) if len(pair) else np.zeros(0)
+    width = int(field.dtype[7:-1])
+    ordered = len(offsets) and int(offsets[0]) >= 0 and int(offsets[-1]) <= len(indices) and bool((np.diff(offsets) >= 0).all())
+    if not ordered or (len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < width)):
+        raise BadFile(f"column {field.name!r} has offsets or indices outside its range", where=where, todo=REMEDY)
+    return Ragged(offsets, indices, values, width)
+
+
+def widened(column: Column) -> Column:
+    """Narrow codes as the int32 that kernels take; anything else as it is."""
+    return Codes(column.codes.astype(np.int32, copy=False), column.dictionary) if isinstance(column, Codes) else column
