@@ -1,0 +1,1 @@
+"""Where a job runs; an engine knows no learner."""
