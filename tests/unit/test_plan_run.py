@@ -95,7 +95,7 @@ def test_the_record__has_predicted_beside_measured_and_is_kept(files: Path, tmp_
 def test_a_budget_too_small__refuses_to_run_and_prints_the_smallest(files: Path, tmp_path: Path) -> None:
     made = planned(files, tmp_path, memory="20MB")
     assert made.refusal is not None
-    with pytest.raises(Refused, match="[MG]B or more"):
+    with pytest.raises(Refused, match=r"[MG]B or more"):
         made.run()
     assert "refused" in str(made)
     assert not (tmp_path / "runs").exists()
