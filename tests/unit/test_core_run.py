@@ -12,8 +12,9 @@ import pytest
 import toys
 from left import workers_left
 
+from outgrow.cli.progress import json_lines
 from outgrow.core.errors import BadFile, BadInput, Interrupted, Refused, StorageError
-from outgrow.core.events import Events, json_lines
+from outgrow.core.events import Events
 from outgrow.core.fold import Node, Partial
 from outgrow.core.job import Job
 from outgrow.core.learner import Context, Cover, Pass

@@ -1,20 +1,16 @@
-"""Errors, events, memory and the model file."""
+"""Errors, events and the model file."""
 
-import mmap
-import os
 import pickle
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from outgrow.cli.progress import json_lines
 from outgrow.core import errors
 from outgrow.core.errors import BadFile, BadInput, OutgrowError, StorageError
-from outgrow.core.events import Events, json_lines
-from outgrow.core.measure import Sampler, held
+from outgrow.core.events import Events
 from outgrow.core.modelfile import read_model, write_model
 from outgrow.core.state import encode, same
 
@@ -55,30 +51,6 @@ def test_events__every_listener__hears_every_event_in_order(tmp_path: Path) -> N
     text = (tmp_path / "e").read_text()
     assert text.count("\n") == 1
     assert '"path": "/x"' in text
-
-
-def test_held__counts_what_is_allocated() -> None:
-    before, _ = held()
-    with mmap.mmap(-1, 20 << 20) as block:  # pages of its own: what was freed before may be used again for an array
-        for _ in range(20):
-            block.write(b"1" * (1 << 20))  # 20 MB of bytes at once would stay with the C library's heap, and be counted too
-        after, files = held(os.getpid())
-    assert 19 << 20 < after - before < 30 << 20
-    assert files > 0
-    assert held(1 << 30) == (0, 0)
-
-
-def test_sampler__peak__is_the_sum_at_one_moment() -> None:
-    sampler = Sampler(lambda: [os.getpid()], every=0.005)
-    sampler.start()
-    base, _ = held()
-    with mmap.mmap(-1, 32 << 20) as block:
-        block.write(b"1" * (32 << 20))
-        time.sleep(0.05)
-    sampler.stop()
-    assert sampler.peak >= 2 * (base + (31 << 20))
-    assert sampler.peak_files > 0
-    assert sampler not in threading.enumerate()
 
 
 # the model file

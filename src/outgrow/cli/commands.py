@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BadField, BadFile, BadInput, OutgrowError, StorageError
-from ..core.events import Events, json_lines
+from ..core.events import Events
 from ..core.store import home
 from ..plan.budget import show_bytes, show_seconds
-from .progress import Progress
+from .progress import Progress, json_lines
 
 if TYPE_CHECKING:
     from ..data.model import Model

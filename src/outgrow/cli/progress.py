@@ -1,16 +1,19 @@
-"""Live progress: a bar with ETA, rows/s and the slowest worker on a terminal, plain lines elsewhere."""
+"""Listeners to events. Live progress: a bar with ETA, rows/s and the slowest worker on a terminal, plain lines elsewhere. And a file of JSON lines."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO
 
 from ..core.events import Event
 from ..plan.budget import show_bytes, show_seconds
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "json_lines"]
 
 
 class Progress:
@@ -109,3 +112,14 @@ class Progress:
     def _line(self, text: str) -> None:
         self.stream.write(("\r\x1b[2K" if self.live else "") + text + "\n")
         self.stream.flush()
+
+
+def json_lines(path: Path | str) -> Callable[[Event], None]:
+    """A listener that appends each event but ticks to a file, one JSON object a line, flushed at once."""
+
+    def listen(event: Event) -> None:
+        if event["kind"] != "tick":
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event, default=str) + "\n")
+
+    return listen

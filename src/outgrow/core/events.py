@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-__all__ = ["Event", "Events", "json_lines"]
+__all__ = ["Event", "Events"]
 
 Event = dict[str, Any]
 
@@ -29,14 +27,3 @@ class Events:
             event = {"kind": kind, "time": time.time(), **fields}
             for listener in self.listeners:
                 listener(event)
-
-
-def json_lines(path: Path | str) -> Callable[[Event], None]:
-    """A listener that appends each event but ticks to a file, one JSON object a line, flushed at once."""
-
-    def listen(event: Event) -> None:
-        if event["kind"] != "tick":
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(event, default=str) + "\n")
-
-    return listen

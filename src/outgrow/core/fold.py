@@ -12,7 +12,6 @@ from typing import Any
 
 from .job import Job
 from .learner import Batch, Pass
-from .measure import calm
 from .state import State, decode, encode, frozen, nbytes
 from .tree import Closer
 
@@ -150,7 +149,6 @@ def fold_block(
     read : callable, optional
         Gives a lane's batches as the fold sees them, where this worker need not read them all again; as `seen` does.
     """
-    calm()
     read = read or seen
     fold, given = item.fold, frozen(item.given)
     closer = Closer(block.lanes.stop, lambda left, right: fold.merge(left, right, given))

@@ -21,7 +21,6 @@ from .events import Events
 from .fold import Block, Node, Partial
 from .job import Job, builds
 from .learner import Pass
-from .measure import Sampler
 from .state import State, digest, frozen, nbytes, spilled
 from .store import Checkpoint, RunStore, explained
 from .tree import Closer, aligned
@@ -51,6 +50,7 @@ class Engine(Protocol):
 
     name: str
     workers: int
+    measured: dict[str, int]  # what it saw its processes take, for the record; known once it has stopped
 
     def can(self, job: Job) -> OutgrowError | None:
         """Why not, and what could; None where it can."""
@@ -58,9 +58,6 @@ class Engine(Protocol):
     def start(self, job: Job, events: Events, folder: str | None) -> None: ...
     def fold(self, passes: tuple[Pass, ...], blocks: Iterable[Block], observer: Observer) -> Iterator[Node]:
         """Every block's node, in any order, each at least once."""
-
-    def pids(self) -> Iterable[int]:
-        """Processes whose memory counts towards the run's."""
 
     def stop(self) -> None: ...
 
@@ -261,11 +258,9 @@ def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Even
     if refusal is not None:
         raise refusal
     loop = _Loop(job, engine, store, events, save_every)
-    sampler = Sampler(engine.pids)
     events.emit("begin", job=job.id, engine=engine.name, workers=engine.workers, rows=job.source.rows)
     began = time.monotonic()
     with one_thread():
-        sampler.start()
         try:
             engine.start(job, events, str(store.folder) if store is not None else None)
             ready = time.monotonic()
@@ -278,7 +273,6 @@ def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Even
             raise Interrupted(f"stopped in round {loop.turn + 1}.{saved}") from None
         finally:
             engine.stop()
-            sampler.stop()
     result.record = {
         "job": job.id,
         "digest": digest(result.arrays),
@@ -290,9 +284,7 @@ def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Even
         "start_seconds": ready - began,
         "train_seconds": trained - ready,
         "seconds": time.monotonic() - began,
-        "peak_bytes": sampler.peak,
-        "peak_file_bytes": sampler.peak_files,
-        "worker_bytes": getattr(engine, "worker_bytes", 0),  # on other machines, as far as they said
+        **engine.measured,
         "node_bytes": loop.node_bytes,
         "builds": builds(),
     }

@@ -32,6 +32,7 @@ from ..core.state import State, decode, encode
 from ..places import hdfs
 from . import luggage, streaming
 from .mapper import Staging, unpacked, unsealed
+from .measure import Measured
 from .remote import Answer, machine
 from .ship import Shipper
 from .yarn import LOOK, OVER, Yarn, explain
@@ -59,7 +60,7 @@ def _file(state: State) -> bytes:
     return b"".join(encode(state))
 
 
-class Hadoop:
+class Hadoop(Measured):
     """Folds blocks in the mappers of Hadoop streaming jobs, one job a round.
 
     Parameters
@@ -148,6 +149,7 @@ class Hadoop:
             self.workers = self.yarn.capacity(self.memory or int(known.get("mapreduce.map.memory.mb", _MEMORY)))
 
     def start(self, job: Job, events: Events, folder: str | None) -> None:
+        super().start(job, events, folder)
         self.events, self._shipper, self._turn = events, Shipper(), 0
         self._hashes: dict[str, str] = {}
         self._applications, self._told, self._mappers = list[str](), set[str](), dict[tuple[str, int], int]()
@@ -213,9 +215,6 @@ class Hadoop:
         if name not in root.names(""):
             root.put(name, data)
         return f"{self.root}/{name}#env"
-
-    def pids(self) -> Iterable[int]:
-        return ()
 
     def fold(self, passes: tuple[Pass, ...], blocks: Iterable[Block], observer: Observer) -> Iterator[Node]:
         todo = {f"{block.which}-{block.level}-{block.index}": block for block in blocks}
@@ -380,6 +379,7 @@ class Hadoop:
 
     def stop(self) -> None:
         """End what still runs, and leave nothing on HDFS but an environment that was copied there."""
+        super().stop()
         cut = self._process is not None and self._process.poll() is None
         if self._process is not None and cut:
             os.killpg(self._process.pid, signal.SIGKILL)

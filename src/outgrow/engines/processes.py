@@ -23,6 +23,7 @@ from ..core.fold import KEPT, Block, Node, Partial
 from ..core.job import Job, builds
 from ..core.learner import Pass
 from ..core.run import Observer
+from .measure import Measured
 from .scratch import Scratch
 from .ship import Shipper
 from .wire import receive, send
@@ -88,7 +89,7 @@ def _main() -> dict[str, Any]:
     return found and {**found, "sys_argv": sys.argv}
 
 
-class Processes:
+class Processes(Measured):
     """Folds blocks on `workers` processes of this machine, each with at most `kept_bytes` in memory of what it keeps beside batches."""
 
     name = "processes"
@@ -114,6 +115,7 @@ class Processes:
         return None
 
     def start(self, job: Job, events: Events, folder: str | None) -> None:
+        super().start(job, events, folder)
         self.events = events
         self._homes, self._shipper, self._scratch = {}, Shipper(), Scratch(folder)
         rows = str(self._scratch.path)  # rows in memory are written there once and mapped by all
@@ -132,6 +134,7 @@ class Processes:
         return [worker.process.pid for worker in self._pool]
 
     def stop(self) -> None:
+        super().stop()
         for worker in self._pool:
             worker.pipe.close()
         for worker in self._pool:

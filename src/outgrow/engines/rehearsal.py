@@ -10,11 +10,12 @@ from ..core.fold import Block, Node
 from ..core.job import Job
 from ..core.learner import Pass
 from ..core.run import Observer
+from .measure import Measured
 
 __all__ = ["Rehearsal"]
 
 
-class Rehearsal:
+class Rehearsal(Measured):
     """Lists the blocks it would fold and answers each with an empty state of the fold: no row is read."""
 
     name = "rehearsal"
@@ -27,6 +28,7 @@ class Rehearsal:
         return None
 
     def start(self, job: Job, events: Events, folder: str | None) -> None:
+        super().start(job, events, folder)
         self.blocks = []
 
     def fold(self, passes: tuple[Pass, ...], blocks: Iterable[Block], observer: Observer) -> Iterator[Node]:
@@ -34,9 +36,3 @@ class Rehearsal:
             item = passes[block.which]
             self.blocks.append((item, block))
             yield Node(block.which, block.level, block.index, item.fold.init(item.given))
-
-    def pids(self) -> Iterable[int]:
-        return ()
-
-    def stop(self) -> None:
-        return

@@ -24,9 +24,9 @@ from ..core.errors import Refused
 from ..core.fold import Block, Kept, fold_block
 from ..core.job import Job, builds
 from ..core.learner import Pass
-from ..core.measure import held
 from ..core.run import one_thread
 from ..core.state import State, decode, encode
+from .measure import calm, held
 from .shelf import Shelf
 from .ship import portable
 
@@ -113,6 +113,7 @@ class Desk:
         self.job: Job = pickle.loads(data)  # noqa: S301 from the program that started this one
         if self.job.equal == "bits" and (refusal := differs(expected, machine(), socket.gethostname())) is not None:
             raise refusal
+        calm()
         self.kept = Kept(folder=Path(folder or tempfile.gettempdir()))
         self.shelf = Shelf(hold)
         self._round: tuple[str, tuple[Pass, ...]] = "", ()

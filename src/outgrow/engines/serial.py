@@ -11,12 +11,13 @@ from ..core.job import Job
 from ..core.learner import Pass
 from ..core.run import Observer
 from ..core.state import State
+from .measure import Measured, calm
 from .scratch import Scratch
 
 __all__ = ["Serial"]
 
 
-class Serial:
+class Serial(Measured):
     """Folds every block here, one after another; of what is kept beside batches at most `kept_bytes` in memory."""
 
     name = "serial"
@@ -29,6 +30,8 @@ class Serial:
         return None
 
     def start(self, job: Job, events: Events, folder: str | None) -> None:
+        super().start(job, events, folder)
+        calm()
         self.scratch = Scratch(folder)
         self.job, self.kept = job, Kept(self.kept_bytes, self.scratch.path)
 
@@ -42,9 +45,7 @@ class Serial:
 
             yield fold_block(self.job, passes[block.which], block, kept=self.kept, recall=observer.recall, tick=tick)
 
-    def pids(self) -> Iterable[int]:
-        return ()
-
     def stop(self) -> None:
+        super().stop()
         if hasattr(self, "scratch"):
             self.scratch.remove()

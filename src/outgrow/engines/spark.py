@@ -26,6 +26,7 @@ from ..core.run import Observer
 from ..core.state import State, decode, encode
 from ..core.tree import aligned
 from . import spark_session, spark_task
+from .measure import Measured
 from .remote import Answer, machine
 from .scratch import Scratch
 from .ship import Shipper
@@ -72,7 +73,7 @@ def _whole(blocks: list[Block]) -> Iterator[Block]:
             run.append(block)
 
 
-class Spark:
+class Spark(Measured):
     """Folds blocks on the executors of a Spark cluster.
 
     Parameters
@@ -148,6 +149,7 @@ class Spark:
         return found
 
     def start(self, job: Job, events: Events, folder: str | None) -> None:
+        super().start(job, events, folder)
         self._reset()
         self._job, self.events = job, events
         self._context = spark_session.active()
@@ -268,11 +270,12 @@ class Spark:
         return [*([java.pid] if java else []), *self._parents, *(pid for _, pid in list(self._people))]
 
     @property
-    def worker_bytes(self) -> int:
+    def worker_bytes(self) -> int:  # type: ignore[override]
         """The most that the executors' Python held together, as far as they said: for each core the largest of its processes."""
         return sum(sorted(self._most.values())[-max(1, self.workers) :])
 
     def stop(self) -> None:
+        super().stop()
         context, self._context = self._context, None
         if context is None:
             return

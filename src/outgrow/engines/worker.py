@@ -18,6 +18,7 @@ from ..core.fold import Block, Kept, Partial, fold_block
 from ..core.job import builds
 from ..core.learner import Pass
 from ..core.state import State
+from .measure import calm
 from .ship import opened, portable
 from .wire import receive, send
 
@@ -72,6 +73,7 @@ class _Worker:
             raise Refused(f"a worker has other library builds: {builds()} instead of {expected}", todo="Start it in the same environment.")
         self.job, self.save_every = pickle.loads(data), save_every  # noqa: S301 from the process that started this one
         self.kept = Kept(kept_bytes, scratch)
+        calm()
         self.send("ready", os.getpid())
 
     def round(self, data: bytes, arrays: dict[int, Any], used: set[int]) -> None:

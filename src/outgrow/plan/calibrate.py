@@ -19,10 +19,10 @@ from ..core.events import Events
 from ..core.fold import Block
 from ..core.job import Job, builds
 from ..core.learner import Fold, Learner, Pass
-from ..core.measure import held
 from ..core.run import one_thread, run
 from ..core.state import State
 from ..core.store import home, write_whole
+from ..engines.measure import held
 from .costs import ENGINES, Costs
 from .probe import few_rows
 from .where import cores

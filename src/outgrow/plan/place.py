@@ -12,8 +12,8 @@ from ..core.combine import Then
 from ..core.errors import BadFile, BadInput, OutgrowError
 from ..core.job import Job
 from ..core.learner import Price
-from ..core.measure import held
 from ..core.store import home, write_whole
+from ..engines.measure import held
 from .budget import show_seconds
 from .calibrate import Calibration, calibrated
 from .choose import Reason

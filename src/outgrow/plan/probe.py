@@ -17,9 +17,9 @@ from ..core.errors import BadInput
 from ..core.fold import Block, Node
 from ..core.job import Job
 from ..core.learner import Context, Feature, Learner, Pass, Price
-from ..core.measure import Sampler, held
 from ..core.run import Observer, run
 from ..core.state import State, nbytes, under
+from ..engines.measure import Sampler, held
 from ..engines.serial import Serial
 from .part import LIMIT, PLACES, Columns, Part, Reading, group, places, settle, streaming
 

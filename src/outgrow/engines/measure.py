@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Sampler", "calm", "held"]
+from ..core.events import Events
+from ..core.job import Job
+
+__all__ = ["Measured", "Sampler", "calm", "held"]
 
 _CALM = 16 << 20
 
@@ -59,3 +62,28 @@ class Sampler(threading.Thread):
         self._done.set()
         self.join()
         self.sample()
+
+
+class Measured:
+    """What all engines do beside folding: they sample the memory of their processes from `start` to `stop`.
+
+    measured : bytes at the peak, for the run's record; known once the engine has stopped.
+    """
+
+    measured: dict[str, int]
+    worker_bytes = 0  # on other machines, as far as they said
+    _sampler: Sampler | None = None
+
+    def pids(self) -> Iterable[int]:
+        """Processes besides this one whose memory counts towards the run's."""
+        return ()
+
+    def start(self, job: Job, events: Events, folder: str | None) -> None:
+        self._sampler = Sampler(self.pids)
+        self._sampler.start()
+
+    def stop(self) -> None:
+        if self._sampler is not None:
+            self._sampler.stop()
+            self.measured = {"peak_bytes": self._sampler.peak, "peak_file_bytes": self._sampler.peak_files, "worker_bytes": self.worker_bytes}
+            self._sampler = None
