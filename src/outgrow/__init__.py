@@ -106,12 +106,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .check.check import check
-    from .core.combine import Beside, Fused, Then
+    from .core.combine import Then
     from .core.errors import BadField, BadInput, OutgrowError, Refused
     from .core.learner import Context, Cover, Feature, Fold, Learner, Pass, Rows, Traits
     from .data.features import Dates, Hashing, Interactions, Missing, OneHot, RobustScale, Scale
     from .data.model import Model
     from .data.source import read
+    from .learn.beside import Beside, Fused
     from .learn.block_linear import BlockLinear
     from .learn.discriminant import DiscriminantAnalysis
     from .learn.ica import ICA

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from outgrow.core.combine import Beside, Fused, Then
+from outgrow.core.combine import Then
 from outgrow.core.errors import BadInput
 from outgrow.core.job import Job
 from outgrow.core.learner import ALL, SHARDS, Context, Cover, Feature, Fold, Learner, Pass, Rows, Traits
 from outgrow.core.rng import hash64, uniform
 from outgrow.core.state import State
+from outgrow.learn.beside import Beside, Fused
 
 
 @dataclass(frozen=True)

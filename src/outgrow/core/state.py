@@ -20,7 +20,7 @@ import numpy as np
 
 from .errors import BadFile
 
-__all__ = ["State", "decode", "digest", "encode", "frozen", "nbytes", "pack_strings", "prefixed", "same", "spilled", "under", "unpack_strings"]
+__all__ = ["State", "decode", "digest", "encode", "frozen", "joined", "nbytes", "pack_strings", "prefixed", "same", "spilled", "under", "unpack_strings"]
 
 State = dict[str, np.ndarray[Any, Any]]
 
@@ -184,6 +184,11 @@ def under(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> State:
     """The part of the state whose names start with ``prefix/``, without it: the inverse of `prefixed`."""
     cut = len(prefix) + 1
     return {name[cut:]: array for name, array in state.items() if name.startswith(prefix + "/")}
+
+
+def joined(parts: Iterable[tuple[object, State]]) -> State:
+    """Several states in one, each under its name."""
+    return {f"{name}/{key}": array for name, part in parts for key, array in part.items()}
 
 
 def pack_strings(name: str, strings: Iterable[str]) -> State:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..core.combine import Fused
 from ..core.errors import BadField, BadInput, Refused
 from ..core.learner import Context, Fold, Learner, Pass, Price, Traits
 from ..core.rng import hash64, uniform
 from ..core.state import State, under
 from ..data.batch import Batch
+from .beside import Fused
 from .blocks import NOTHING, blocks, design_of, refuse_missing, shape_of, table_width, weights_of
 
 __all__ = ["KMeans"]

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..core.combine import Fused
 from ..core.errors import BadField, BadInput, Refused
 from ..core.learner import SHARDS, Context, Cover, Fold, Learner, Pass, Price, Traits
 from ..core.rng import key64
 from ..core.state import State, prefixed, under
 from ..data.batch import Batch
+from .beside import Fused
 from .blocks import blocks, design_of, refuse_missing, shape_of, table_width, weights_of
 from .kmeans import KMeans
 

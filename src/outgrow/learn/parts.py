@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.combine import Fused
 from ..core.errors import BadField, BadInput, OutgrowError
 from ..core.learner import Context, Fold, Learner, Pass, Price, Rows, Traits
 from ..core.rng import uniform
 from ..core.state import State, pack_strings, prefixed, under, unpack_strings
 from ..data.batch import Batch
 from ..data.target import row_place
+from .beside import Fused
 from .class_columns import class_columns, refuse_classless
 from .views import Asks, Bag, Picks, Seen, View
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.combine import Fused, names_of
 from ..core.errors import BadField, BadInput
 from ..core.learner import Context, Feature, Learner, Pass, Price, Rows
 from ..core.state import State, under
 from ..data.batch import Batch, Design, DesignShape, Schema, aligned_empty
+from .beside import Fused, names_of
 from .views import But, Seen, View
 
 __all__ = ["Stack"]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.combine import FusedFold
 from ..core.errors import BadField, BadInput, Refused
 from ..core.learner import SHARDS, Context, Learner, Pass, Price
 from ..core.state import State, pack_strings, under, unpack_strings
@@ -18,6 +17,7 @@ from ..data.features.counting import Top
 from ..data.features.distinct import ERROR, Distinct
 from ..data.features.moments import Spread
 from ..data.features.quantiles import Quantiles
+from .beside import FusedFold
 
 __all__ = ["Summary"]
 
