@@ -11,8 +11,8 @@ from outgrow.cli.progress import json_lines
 from outgrow.core import errors
 from outgrow.core.errors import BadFile, BadInput, OutgrowError, StorageError
 from outgrow.core.events import Events
-from outgrow.core.modelfile import read_model, write_model
 from outgrow.core.state import encode, same
+from outgrow.data.modelfile import read_model, write_model
 
 KINDS = [getattr(errors, name) for name in errors.__all__]
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from outgrow.core.errors import BadFile
 from outgrow.core.fold import Node, Partial
-from outgrow.core.modelfile import read_model, write_model
 from outgrow.core.state import decode, digest, encode, same
 from outgrow.core.store import Checkpoint, RunStore
+from outgrow.data.modelfile import read_model, write_model
 
 STATE = {"model/w": np.arange(12.0).reshape(3, 4), "model/n": np.array(3), "model/b": np.array([True, False, True])}
 STATE |= {"resume/h": np.ones(5, np.float32), "model/none": np.zeros((0, 2))}

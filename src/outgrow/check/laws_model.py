@@ -11,10 +11,10 @@ import numpy as np
 from ..core.errors import OutgrowError, Refused
 from ..core.job import Job, describe
 from ..core.learner import Feature
-from ..core.modelfile import read_model, write_model
 from ..core.state import State, digest
 from ..data.batch import Batch, Numbers
 from ..data.model import build
+from ..data.modelfile import read_model, write_model
 from .cases import Case
 from .data import rows_of
 from .law import Broken, NotApplicable, broken_unless_same, needs

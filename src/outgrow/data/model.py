@@ -13,10 +13,10 @@ import numpy as np
 from ..core.errors import BadFile
 from ..core.job import describe
 from ..core.learner import Learner
-from ..core.modelfile import read_model, write_model
 from ..core.run import one_thread
 from ..core.state import State, digest
 from .batch import Schema
+from .modelfile import read_model, write_model
 
 __all__ = ["Model", "build", "open_model"]
 

@@ -11,10 +11,10 @@ import mmap
 from pathlib import Path
 from typing import Any
 
-from .errors import BadFile, BadInput
-from .job import FORMAT
-from .state import State, decode, digest, encode, prefixed, under
-from .store import write_whole
+from ..core.errors import BadFile, BadInput
+from ..core.job import FORMAT
+from ..core.state import State, decode, digest, encode, prefixed, under
+from ..core.store import write_whole
 
 __all__ = ["read_model", "write_model"]
 
