@@ -21,9 +21,9 @@ from sklearn import metrics as peer
 import outgrow as og
 from outgrow.cli.main import main
 from outgrow.core.state import digest, encode, prefixed
-from outgrow.core.store import RunStore
 from outgrow.plan import calibrate
 from outgrow.plan.costs import ENGINES
+from outgrow.plan.kept import RunFolder
 
 
 def rows(n: int, seed: int) -> pa.Table:
@@ -228,7 +228,7 @@ def test_runs__a_refused_job__leaves_none_and_one_that_can_go_on_stays(outgrow, 
     refused = outgrow("fit", "rows.parquet", "--target", "late", "--learner", "logistic-regression", "--on", "serial", "--out", "a.model")
     assert refused.status == 2
     assert outgrow("runs", "--json").json["runs"] == []
-    with RunStore("kept") as store:
+    with RunFolder("kept") as store:
         (store.folder / "checkpoint").write_bytes(b"what was done")
         store.drop()
     assert [item["id"] for item in outgrow("runs", "--json").json["runs"]] == ["kept"]

@@ -21,7 +21,7 @@ from outgrow.core.errors import BadFile, Busy, StorageError
 from outgrow.core.fold import Node, Partial
 from outgrow.core.state import encode, same
 from outgrow.core.store import Checkpoint, RunStore, home, write_whole
-from outgrow.plan.kept import keep_within, remove_run, runs
+from outgrow.plan.kept import RunFolder, keep_within, remove_run, runs
 
 BIG = np.arange(1 << 16, dtype=np.float64)
 
@@ -220,7 +220,7 @@ def test_store__whose_lock_was_removed_while_it_waited__locks_the_new_one(tmp_pa
 def test_runs__of_all_kinds__are_listed_newest_first(tmp_path: Path) -> None:
     assert runs(tmp_path) == []
     for name, at in (("done", 30), ("stopped", 20), ("strange", 10)):
-        with RunStore(name, tmp_path) as store:
+        with RunFolder(name, tmp_path) as store:
             if name != "strange":
                 store.record({"command": f"fit {name}"})
             if name == "done":
@@ -261,7 +261,7 @@ def test_remove_run__frees_what_it_says(tmp_path: Path) -> None:
 
 
 def test_clear__starts_over(tmp_path: Path) -> None:
-    with RunStore("job", tmp_path) as store:
+    with RunFolder("job", tmp_path) as store:
         store.save(checkpoint())
         store.record({"a": 1})
         store.clear()

@@ -1,7 +1,7 @@
-"""What is kept of runs: checkpoints that are whole or absent, one owner a run, records, and a budget.
+"""What a run goes on from: checkpoints that are whole or absent, and one owner a run.
 
-A run's folder holds ``lock``, ``record.json`` (what it is, later what happened), ``checkpoint`` (a state file that
-names large arrays by their hash), ``arrays/`` (those arrays) and, when done, ``model``.
+A run's folder holds ``lock``, ``checkpoint`` (a state file that names large arrays by their hash) and ``arrays/`` (those
+arrays); what else is kept beside them is for whoever keeps it (`outgrow.plan.kept`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from .errors import BadFile, Busy, StorageError
 from .fold import Node, Partial
-from .state import State, decode, digest, encode, prefixed, under
+from .state import State, decode, digest, encode, joined, prefixed, under
 
 __all__ = ["Checkpoint", "RunStore", "explained", "home", "write_whole"]
 
@@ -88,15 +87,13 @@ class Checkpoint:
         self.turn, self.carry, self.nodes, self.partials = turn, carry, list(nodes), list(partials)
 
     def pack(self) -> State:
-        state = prefixed("carry", self.carry)
-        for i, arrived in enumerate([item.state for item in self.nodes] + [item.state for item in self.partials]):
-            state |= prefixed(f"{i}", arrived)
         index = {
             "turn": self.turn,
             "nodes": [[n.which, n.level, n.index] for n in self.nodes],
             "partials": [[p.which, p.lane, p.done] for p in self.partials],
         }
-        return state | {"index": _text(index)}
+        arrived = [n.state for n in self.nodes] + [p.state for p in self.partials]
+        return prefixed("carry", self.carry) | joined(enumerate(arrived)) | {"index": _text(index)}
 
     @classmethod
     def unpack(cls, state: State, where: str) -> Checkpoint:
@@ -227,22 +224,7 @@ class RunStore:
             state[name] = array["a"]
         return Checkpoint.unpack(state, where)
 
-    def clear(self) -> None:
-        """Forget the checkpoint and the model: start over."""
-        for name in ("checkpoint", "model", "record.json", "events.jsonl"):
-            (self.folder / name).unlink(missing_ok=True)
-        self._drop_arrays()
-
-    def drop(self) -> None:
-        """Remove the whole folder, where nothing is in it that a later run could go on from."""
-        if not (self.folder / "checkpoint").exists() and not (self.folder / "model").exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def record(self, facts: dict[str, Any]) -> None:
-        write_whole(self.folder / "record.json", [json.dumps(facts, indent=1, default=str).encode()])
-
-    def finished(self, write: Callable[[Path], None]) -> None:
-        """Keep the model, written by `write`, and drop the checkpoint."""
-        write(self.folder / "model")
+    def forget(self) -> None:
+        """Drop the checkpoint: a run would start over."""
         (self.folder / "checkpoint").unlink(missing_ok=True)
         self._drop_arrays()

@@ -15,8 +15,7 @@ from ..core.errors import BadField, BadFile, BadInput, Refused
 from ..core.events import Events
 from ..core.job import describe
 from ..core.run import run
-from ..core.store import RunStore
-from .kept import keep_within
+from .kept import RunFolder, keep_within
 from .part import settle
 from .where import make_engine
 
@@ -54,7 +53,7 @@ def _own_classes(thing: Any) -> set[type]:
     return found
 
 
-def _earlier(store: RunStore, plan: Plan) -> Run | None:
+def _earlier(store: RunFolder, plan: Plan) -> Run | None:
     """The model that an earlier run of the job left, if it is there and whole."""
     from ..data.model import open_model
     from ..learn.registry import resolver
@@ -81,7 +80,7 @@ def carry_out(plan: Plan, *, events: Events, fresh: bool, out: Path | str | None
             raise plan.refusal
     job = plan.job
     assert job is not None  # noqa: S101 `_packed` fixes it
-    keep = RunStore(job.id, plan.root) if job.id else None
+    keep = RunFolder(job.id, plan.root) if job.id else None
     with keep if keep is not None else nullcontext():
         if keep is not None and fresh:
             keep.clear()
@@ -143,7 +142,7 @@ def _packed(plan: Plan, events: Events) -> tuple[Plan, float]:
     return replace(made, predicted=predicted, packed=True), taken
 
 
-def _train(plan: Plan, keep: RunStore | None, events: Events, packing: float) -> Run:
+def _train(plan: Plan, keep: RunFolder | None, events: Events, packing: float) -> Run:
     from ..data.model import Model
 
     job = plan.job

@@ -8,16 +8,40 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import BadFile, Busy
-from ..core.store import RunStore, explained, home
+from ..core.store import RunStore, explained, home, write_whole
 from .budget import parse_bytes
 
-__all__ = ["keep_within", "remove_run", "runs"]
+__all__ = ["RunFolder", "keep_within", "remove_run", "runs"]
 
 _BUDGET = "20GB"
+
+
+class RunFolder(RunStore):
+    """The folder of a planned run: beside what it goes on from lie ``record.json`` (what it is, later what happened) and, when done, ``model``."""
+
+    def record(self, facts: dict[str, Any]) -> None:
+        write_whole(self.folder / "record.json", [json.dumps(facts, indent=1, default=str).encode()])
+
+    def finished(self, write: Callable[[Path], None]) -> None:
+        """Keep the model, written by `write`, and drop the checkpoint."""
+        write(self.folder / "model")
+        self.forget()
+
+    def clear(self) -> None:
+        """Forget all that was done: start over."""
+        self.forget()
+        for name in ("model", "record.json"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Remove the whole folder, where nothing is in it that a later run could go on from."""
+        if not (self.folder / "checkpoint").exists() and not (self.folder / "model").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:
