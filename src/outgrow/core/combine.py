@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BadField
-from .learner import Batch, Context, Feature, Fold, Learner, Pass, Price, Rows, Traits
+from .learner import Context, Feature, Fold, Learner, Pass, Price, Rows, Traits
 from .state import State, joined, prefixed, under
 
 __all__ = ["Applied", "Then", "shown"]
@@ -31,12 +31,6 @@ class Applied(Fold):
     fold: Fold
     features: tuple[Feature, ...]
     fitting: bool
-
-    def __post_init__(self) -> None:
-        if self.fold.keep is not None:
-            object.__setattr__(self, "keep", self._keep)
-        if self.fold.emit is not None:
-            object.__setattr__(self, "emit", self._emit)
 
     @property
     def traits(self) -> Traits:  # type: ignore[override]
@@ -56,12 +50,15 @@ class Applied(Fold):
     def merge(self, left: State, right: State, given: Mapping[str, Any]) -> State:
         return self.fold.merge(left, right, under("given", given))
 
-    def _keep(self, kept: State | None, batch: Batch, given: Mapping[str, Any]) -> State:
-        found: State = self.fold.keep(kept, batch, under("given", given))
-        return found
+    @property
+    def keep(self) -> Any:
+        keep = self.fold.keep
+        return keep and (lambda kept, batch, given: keep(kept, batch, under("given", given)))
 
-    def _emit(self, batch: Batch, given: Mapping[str, Any]) -> Any:
-        return self.fold.emit(batch, under("given", given))
+    @property
+    def emit(self) -> Any:
+        emit = self.fold.emit
+        return emit and (lambda batch, given: emit(batch, under("given", given)))
 
 
 @dataclass(frozen=True)
@@ -77,48 +74,54 @@ class Then(Learner):
     stages: tuple[Learner, ...]
 
     def __post_init__(self) -> None:
+        allowed = "features and learners, as (OneHot(), LogisticRegression())"
         if not isinstance(self.stages, tuple | list):
-            raise BadField(f"what is named is {shown(self.stages)}, no sequence of stages", where="stages", allowed="features and learners, as (OneHot(), LogisticRegression())")
+            raise BadField(f"what is named is {shown(self.stages)}, no sequence of stages", where="stages", allowed=allowed)
         if not self.stages:
             raise BadField("Then needs at least one stage", where="stages")
         for stage in self.stages:
             if not isinstance(stage, Learner):
-                raise BadField(f"a stage is {shown(stage)}, which is no learner", where="stages", allowed="features and learners, as (OneHot(), LogisticRegression())")
+                raise BadField(f"a stage is {shown(stage)}, which is no learner", where="stages", allowed=allowed)
 
-    def _features(self, stage: int) -> tuple[Feature, ...]:
-        return tuple(part for part in self.stages[:stage] if isinstance(part, Feature))
+    def _before(self, stage: int) -> list[tuple[int, Feature]]:
+        """The features before a stage, with their numbers."""
+        return [(i, part) for i, part in enumerate(self.stages[:stage]) if isinstance(part, Feature)]
 
     def _fitted(self, carry: State, stage: int) -> State:
         """Models of the features before `stage`, renumbered from 0."""
-        return joined(enumerate(under(f"{j}", carry) for j in range(stage) if isinstance(self.stages[j], Feature)))
+        return joined(enumerate(under(f"{i}", carry) for i, _ in self._before(stage)))
 
     def _context(self, context: Context, carry: State, stage: int) -> Context:
         """What the stage sees: the schema after the features before it (remembered, since rounds are many)."""
-        arrays = tuple(self._fitted(carry, stage).values())
-        known = (self, context.schema, *arrays)
-        stage_then, known_then, schema = _LAST.get(id(self), (-1, (), None))
-        if stage_then == stage and len(known_then) == len(known) and all(map(operator.is_, known_then, known)):
-            return replace(context, schema=schema)
-        schema = context.schema
-        for i in range(stage):
-            part = self.stages[i]
-            if isinstance(part, Feature):
+        known = (self, context.schema, *self._fitted(carry, stage).values())
+        last, schema = _SEEN.get((id(self), stage), ((), None))
+        if len(last) != len(known) or any(map(operator.is_not, last, known)):
+            schema = context.schema
+            for i, part in self._before(stage):
                 schema = part.schema(under(f"{i}", carry), schema)
-        if len(_LAST) > 64:
-            _LAST.clear()
-        _LAST[id(self)] = (stage, known, schema)
+            if len(_SEEN) > 64:
+                _SEEN.clear()
+            _SEEN[id(self), stage] = known, schema
         return replace(context, schema=schema)
+
+    def _now(self, context: Context, carry: State) -> tuple[int, Learner, Context, State]:
+        """The stage under way: its number, its learner, and the context and carry that it sees."""
+        stage = int(carry["stage"])
+        return stage, self.stages[stage], self._context(context, carry, stage), under(f"{stage}", carry)
+
+    def _with(self, carry: State, stage: int, own: State) -> State:
+        """The carry with another one of the stage."""
+        return {name: array for name, array in carry.items() if not name.startswith(f"{stage}/")} | prefixed(f"{stage}", own)
 
     def _settle(self, context: Context, carry: State) -> State:
         """Finish every stage that asks for nothing more and begin the next, up to the last one."""
-        stage = int(carry["stage"])
-        while stage < len(self.stages) - 1 and not self.stages[stage].ask(inner := self._context(context, carry, stage), under(f"{stage}", carry)):
-            model = self.stages[stage].finish(inner, under(f"{stage}", carry))
-            rest = {name: array for name, array in carry.items() if not name.startswith(f"{stage}/")}
-            start = under(f"start/{stage + 1}", carry) or (None if isinstance(self.stages[stage], Feature) else model)
-            stage += 1
-            carry = rest | prefixed(f"{stage - 1}", model) | {"stage": np.array(stage)}
-            carry |= prefixed(f"{stage}", self.stages[stage].begin(self._context(context, carry, stage), start or None))
+        stage, learner, inner, own = self._now(context, carry)
+        while stage < len(self.stages) - 1 and not learner.ask(inner, own):
+            model = learner.finish(inner, own)
+            start = under(f"start/{stage + 1}", carry) or (None if isinstance(learner, Feature) else model)
+            carry = self._with(carry, stage, model) | {"stage": np.array(stage + 1)}
+            carry |= prefixed(f"{stage + 1}", self.stages[stage + 1].begin(self._context(context, carry, stage + 1), start or None))
+            stage, learner, inner, own = self._now(context, carry)
         return carry
 
     def begin(self, context: Context, start: State | None = None) -> State:
@@ -127,13 +130,12 @@ class Then(Learner):
         return self._settle(context, {"stage": np.array(0)} | kept | prefixed("0", first))
 
     def ask(self, context: Context, carry: State) -> tuple[Pass, ...]:
-        stage = int(carry["stage"])
-        passes = self.stages[stage].ask(self._context(context, carry, stage), under(f"{stage}", carry))
-        features, fitted = self._features(stage), prefixed("fitted", self._fitted(carry, stage))
+        stage, learner, inner, own = self._now(context, carry)
+        features, fitted = tuple(part for _, part in self._before(stage)), prefixed("fitted", self._fitted(carry, stage))
         rows = self.stages[-1].sees()
 
         def applied(item: Pass, given: State) -> Pass:
-            if isinstance(self.stages[stage], Feature):
+            if isinstance(learner, Feature):
                 item = replace(item, rows=rows)  # what is held out fits nothing
             if features and item.columns is None:
                 fitting = item.source == "train" and item.rows.kind != "held"
@@ -142,48 +144,41 @@ class Then(Learner):
                 item = replace(item, fold=Applied(item.fold, features, fitting), given=given | prefixed("given", item.given), columns=columns, again=again)
             return item
 
-        return tuple(applied(item, fitted) for item in passes)
+        return tuple(applied(item, fitted) for item in learner.ask(inner, own))
 
     def _columns(self, context: Context, carry: State, stage: int, inputs: tuple[str, ...] | None) -> tuple[str, ...] | None:
         """The raw columns behind inputs of a stage; None: all."""
-        for i in reversed(range(stage)):
-            part = self.stages[i]
-            if inputs is not None and isinstance(part, Feature):
+        for i, part in reversed(self._before(stage)):
+            if inputs is not None:
                 inputs = part.reads(under(f"{i}", carry), self._context(context, carry, i).schema, inputs)
         return inputs
 
     def tell(self, context: Context, carry: State, closed: tuple[State, ...]) -> State:
-        stage = int(carry["stage"])
-        inner = self.stages[stage].tell(self._context(context, carry, stage), under(f"{stage}", carry), closed)
-        rest = {name: array for name, array in carry.items() if not name.startswith(f"{stage}/")}
-        return self._settle(context, rest | prefixed(f"{stage}", inner))
-
-    def _last(self, context: Context, carry: State) -> tuple[Learner, Context, State, str]:
-        stage = int(carry["stage"])
-        return self.stages[stage], self._context(context, carry, stage), under(f"{stage}", carry), f"{stage}"
+        stage, learner, inner, own = self._now(context, carry)
+        return self._settle(context, self._with(carry, stage, learner.tell(inner, own, closed)))
 
     def finish(self, context: Context, carry: State) -> State:
-        learner, inner, own, name = self._last(context, carry)
-        done = {key: array for key, array in carry.items() if key != "stage" and not key.startswith((f"{name}/", "start/"))}
-        return done | prefixed(name, learner.finish(inner, own))
+        stage, learner, inner, own = self._now(context, carry)
+        done = self._with(carry, stage, learner.finish(inner, own))
+        return {name: array for name, array in done.items() if name != "stage" and not name.startswith("start/")}
 
     def resume(self, context: Context, carry: State) -> State:
-        learner, inner, own, name = self._last(context, carry)
-        return prefixed(name, learner.resume(inner, own))
+        stage, learner, inner, own = self._now(context, carry)
+        return prefixed(f"{stage}", learner.resume(inner, own))
 
     def recall(self, context: Context, carry: State, kept: str) -> State:
-        learner, inner, own, name = self._last(context, carry)
+        stage, learner, inner, own = self._now(context, carry)
         given = learner.recall(inner, own, kept)
-        return prefixed("given", given) if self._features(int(name)) else given
+        return prefixed("given", given) if self._before(stage) else given
 
     def facts(self, context: Context, carry: State) -> dict[str, float]:
-        learner, inner, own, _ = self._last(context, carry)
+        _, learner, inner, own = self._now(context, carry)
         return learner.facts(inner, own)
 
     def price(self, context: Context) -> Price:
         """The last stage's price, with the schema after the features that need no fitting; the width of others is not known yet."""
-        for part in self.stages[:-1]:
-            if isinstance(part, Feature) and not part.ask(context, carry := part.begin(context)):
+        for _, part in self._before(len(self.stages) - 1):
+            if not part.ask(context, carry := part.begin(context)):
                 context = replace(context, schema=part.schema(part.finish(context, carry), context.schema))
         return self.stages[-1].price(context)
 
@@ -192,14 +187,12 @@ class Then(Learner):
 
     def encode(self, model: State, batch: Any, fitting: bool = False) -> Any:
         """The batch as the last stage sees it."""
-        for i, part in enumerate(self.stages):
-            if isinstance(part, Feature):
-                batch = part.apply(under(f"{i}", model), batch, fitting)
+        for i, part in self._before(len(self.stages)):
+            batch = part.apply(under(f"{i}", model), batch, fitting)
         return batch
 
     def predict(self, model: State, batch: Any) -> dict[str, Any]:
-        last = len(self.stages) - 1
-        return self.stages[last].predict(under(f"{last}", model), self.encode(model, batch))
+        return self.stages[-1].predict(under(f"{len(self.stages) - 1}", model), self.encode(model, batch))
 
 
-_LAST: dict[int, tuple[int, tuple[Any, ...], Any]] = {}  # holds the objects whose ids it knows
+_SEEN: dict[tuple[int, int], tuple[tuple[Any, ...], Any]] = {}  # by learner and stage: what its schema was made of, and the schema; holds the objects whose ids it knows

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .job import Job
 from .learner import Batch, Pass
@@ -150,44 +149,31 @@ def fold_block(
         Gives a lane's batches as the fold sees them, where this worker need not read them all again; as `seen` does.
     """
     read = read or seen
-    fold, given = item.fold, frozen(item.given)
-    closer = Closer(block.lanes.stop, lambda left, right: fold.merge(left, right, given))
-    through = fold.traits.order_free
-    state: State | None = None
+    fold, given, through = item.fold, frozen(item.given), item.fold.traits.order_free
+    closer = Closer(block.lanes.stop, item.merge)
+    state: State = {}
     first = block.partial.lane if block.partial else block.lanes.start
     for lane in range(first, block.lanes.stop):
         resumed = block.partial if block.partial and block.partial.lane == lane else None
         done = resumed.done if resumed else 0
         if resumed:
             state = {name: array.copy() for name, array in resumed.state.items()}  # `update` may write into it; the partial may be saved again
-        elif state is None or not through:
+        elif lane == first or not through:
             state = fold.init(given)
         with item.sink.part(lane) if item.sink is not None else nullcontext() as part:
             for batch in read(job, item, lane, done):
-                state = _update(job, item, state, batch, lane, done, kept, recall, part)
+                if batch.rows:
+                    if fold.keep is not None:
+                        if kept is None or recall is None:
+                            raise ValueError("a fold that keeps needs somewhere to keep")
+                        batch = kept.step(job, item, lane, done, batch, recall)  # noqa: PLW2901 the same rows, with what lies beside them
+                    state = fold.update(state, batch, given)
+                    if part is not None:
+                        part.write(fold.emit(batch, given))
                 done += 1
                 if tick is not None:
                     tick(lane, done, batch.rows, state)
                 del batch  # it holds its block, which must go before the next one is decoded
         if not through:
             closer.add(0, lane, state)
-    if through and state is not None:
-        return Node(block.which, block.level, block.index, state)
-    return Node(block.which, block.level, block.index, closer.nodes.pop((block.level, block.index)))
-
-
-def _update(
-    job: Job, item: Pass, state: State, batch: Batch, lane: int, number: int, kept: Kept | None, recall: Callable[[str], State] | None, part: Any
-) -> State:
-    if batch.rows == 0:
-        return state
-    if item.fold.keep is not None:
-        if kept is None or recall is None:
-            raise ValueError("a fold that keeps needs somewhere to keep")
-        batch = kept.step(job, item, lane, number, batch, recall)
-    state = item.fold.update(state, batch, item.given)
-    if part is not None:
-        part.write(item.fold.emit(batch, item.given))
-    return state
-
-
+    return Node(block.which, block.level, block.index, state if through else closer.nodes.pop((block.level, block.index)))

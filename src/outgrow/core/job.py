@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import BadField, BadInput
-from .learner import Batch, Context, Learner, Pass, Rows, Source
+from .learner import ALL, Batch, Context, Learner, Pass, Rows, Source
 from .rng import Permutation
 from .state import State, digest
 
@@ -163,20 +163,18 @@ class Job:
 
     def batches(self, item: Pass, lane: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of a lane in order, without the first `skip`; rows that the pass does not see are gone."""
-        source = self.reads(item)
+        source, shuffled = self.reads(item), item.cover.kind == "shuffled"
+        wanted = ALL if shuffled and item.rows.kind != "equals" else item.rows  # a shuffled order holds the rows of its split alone
         for run_start, stop in self._runs(item, lane):
             steps = -(-(stop - run_start) // self.batch_rows)
             start = run_start + min(skip, steps) * self.batch_rows
             skip -= min(skip, steps)
             if start >= stop:
                 continue
-            if item.cover.kind == "shuffled":
-                for at in range(start, stop, self.batch_rows):
-                    batch = source.take(self._shuffled(item, np.arange(at, min(at + self.batch_rows, stop))), item.columns)
-                    yield self._seen(item.rows, batch, source.rows) if item.rows.kind == "equals" else batch
-                continue
-            for batch in source.read(start, stop, self.batch_rows, item.columns):
-                yield self._seen(item.rows, batch, source.rows)
+            places = (np.arange(at, min(at + self.batch_rows, stop)) for at in range(start, stop, self.batch_rows))
+            taken = (source.take(self._shuffled(item, part), item.columns) for part in places)
+            for batch in taken if shuffled else source.read(start, stop, self.batch_rows, item.columns):
+                yield self._seen(wanted, batch, source.rows)
                 del batch  # its block goes before the next one is decoded
 
     def _split(self, rows: int) -> Permutation:

@@ -160,6 +160,9 @@ class Pass:
     version: int = 0
     again: tuple[Pass, ...] = ()
 
+    def merge(self, left: State, right: State) -> State:
+        return self.fold.merge(left, right, self.given)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:

@@ -80,37 +80,29 @@ def _libraries(modules: int) -> ThreadpoolController:  # noqa: ARG001 what the a
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One BLAS and OpenMP thread, for libraries loaded already and for those loaded inside: last bits depend on it."""
-    before = {name: os.environ.get(name) for name in _THREADS}
+    before = {name: os.environ[name] for name in _THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
         with _libraries(len(sys.modules)).limit(limits=1):
             yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in _THREADS:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 class _Round:
-    """One round under way: a closer a pass, the partial lanes, and when to save them."""
+    """One round under way: a closer a pass, the partial lanes, and when to save them. It begins with what the loop's checkpoint has of it."""
 
-    def __init__(self, loop: _Loop, carry: State, passes: tuple[Pass, ...]) -> None:
-        self.loop, self.carry, self.passes = loop, carry, passes
-        self.closers = [
-            Closer(loop.job.lanes(item), lambda a, b, item=item: item.fold.merge(a, b, item.given), loop.spill, WAITING // len(passes))  # type: ignore[misc]
-            for item in passes
-        ]
-        self.partials: dict[tuple[int, int], Partial] = {}
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        spans = [(n.which, n.index + 1 << n.level) for n in checkpoint.nodes] + [(p.which, p.lane + 1) for p in checkpoint.partials]
-        if any(which >= len(self.closers) or stop > self.closers[which].lanes for which, stop in spans):
-            raise BadFile("the checkpoint names lanes that the job has not", where=self.loop.job.id, todo="Run again with --fresh.")
-        for node in checkpoint.nodes:
+    def __init__(self, loop: _Loop, passes: tuple[Pass, ...]) -> None:
+        self.loop, self.at, self.passes = loop, loop.at, passes
+        self.closers = [Closer(loop.job.lanes(item), item.merge, loop.spill, WAITING // len(passes)) for item in passes]
+        spans = [(n.which, n.index + 1 << n.level) for n in self.at.nodes] + [(p.which, p.lane + 1) for p in self.at.partials]
+        if any(which >= len(passes) or stop > self.closers[which].lanes for which, stop in spans):
+            raise BadFile("the checkpoint names lanes that the job has not", where=loop.job.id, todo="Run again with --fresh.")
+        for node in self.at.nodes:
             self.closers[node.which].add(node.level, node.index, node.state)
-        self.partials = {(p.which, p.lane): p for p in checkpoint.partials}
+        self.partials = {(p.which, p.lane): p for p in self.at.partials}
 
     def blocks(self) -> Iterator[Block]:
         """What is left to fold, as aligned subtrees in lane order: four a worker or more, and small, so that a lost one costs little."""
@@ -129,7 +121,7 @@ class _Round:
         self.loop.events.emit("tick", which=which, lane=lane, rows=rows, worker=worker)
 
     def due(self) -> bool:
-        return self.loop.store is not None and time.monotonic() >= self.loop.save_at
+        return self.loop.due()
 
     def partial(self, partial: Partial) -> None:
         self.partials[partial.which, partial.lane] = partial
@@ -137,7 +129,7 @@ class _Round:
             self.save()
 
     def recall(self, kept: str) -> State:
-        return self.loop.job.learner.recall(self.loop.job.context, self.carry, kept)
+        return self.loop.job.learner.recall(self.loop.job.context, self.at.carry, kept)
 
     def add(self, node: Node) -> None:
         self.closers[node.which].add(node.level, node.index, node.state)
@@ -148,21 +140,26 @@ class _Round:
 
     def save(self) -> None:
         nodes = [Node(which, level, index, state) for which, closer in enumerate(self.closers) for (level, index), state in closer.nodes.items()]
-        self.loop.save(Checkpoint(self.loop.turn, self.carry, nodes, self.partials.values()))
+        self.loop.save(Checkpoint(self.at.turn, self.at.carry, nodes, self.partials.values()))
 
 
 class _Loop:
+    """The rounds of a job. `at` is where it stands: one object, so that an interruption at any moment finds it whole."""
+
     def __init__(self, job: Job, engine: Engine, store: RunStore | None, events: Events, save_every: float) -> None:
         self.job, self.engine, self.store, self.events, self.save_every = job, engine, store, events, save_every
-        self.turn = self.rows = self.passes = 0
+        self.folder = store.folder if store is not None else None
+        self.at = Checkpoint(0, {})
+        self.rows = self.passes = self.node_bytes = 0
         self.saved = -1  # the turn of the checkpoint that is kept
         self.save_at = time.monotonic() + save_every
-        self.node_bytes = 0
 
     def spill(self, state: State) -> State:
-        folder = self.store.folder if self.store is not None else None
-        with explained(folder or Path(tempfile.gettempdir())):
-            return spilled(state, folder)
+        with explained(self.folder or Path(tempfile.gettempdir())):
+            return spilled(state, self.folder)
+
+    def due(self) -> bool:
+        return self.store is not None and time.monotonic() >= self.save_at
 
     def save(self, checkpoint: Checkpoint) -> None:
         if self.store is None:
@@ -174,14 +171,12 @@ class _Loop:
         self.save_at = now + max(self.save_every, 30 * (now - began))  # saving stays under about 3 % of the time
         self.events.emit("saved", turn=checkpoint.turn, bytes=written, seconds=now - began)
 
-    def round(self, carry: State, passes: tuple[Pass, ...], checkpoint: Checkpoint | None) -> State:
-        under_way = _Round(self, carry, passes)
-        if checkpoint is not None:
-            under_way.restore(checkpoint)
-        job = self.job
+    def round(self, passes: tuple[Pass, ...]) -> State:
+        """The carry after a round of these passes."""
+        under_way, job = _Round(self, passes), self.job
         total = sum(job.lane_rows(item, lane) for item in passes if item.cover.kind != "shards" for lane in range(item.cover.lanes))
         total += sum(job.seen_rows(item.rows, job.reads(item).rows) for item in passes if item.cover.kind == "shards")
-        self.events.emit("round", turn=self.turn, passes=len(passes), rows=total)
+        self.events.emit("round", turn=self.at.turn, passes=len(passes), rows=total)
         sinks = [(item.sink, job.lanes(item)) for item in passes if item.sink is not None]
         for sink, _ in sinks:
             sink.prepare()
@@ -194,36 +189,33 @@ class _Loop:
             raise
         closed = tuple(closer.close() for closer in under_way.closers)
         if sinks:
-            self.save(Checkpoint(self.turn, carry))  # a commit may use up the parts: after a crash in it the round is folded again, not resumed
+            self.save(Checkpoint(self.at.turn, self.at.carry))  # a commit may use up the parts: after a crash in it the round is folded again, not resumed
         for sink, lanes in sinks:
             sink.commit(lanes)
         self.passes += len(passes)
-        return frozen(job.learner.tell(job.context, carry, closed))
+        return frozen(job.learner.tell(job.context, self.at.carry, closed))
 
     def train(self) -> State:
         """The last carry."""
-        job = self.job
-        checkpoint = self.store.load() if self.store is not None else None
-        if checkpoint is not None:
-            self.turn = self.saved = checkpoint.turn
-            self.events.emit("resumed", turn=self.turn, nodes=len(checkpoint.nodes), partials=len(checkpoint.partials))
-        carry = frozen(checkpoint.carry if checkpoint is not None else job.learner.begin(job.context, job.start))
-        reached = self.turn, carry
+        learner, context = self.job.learner, self.job.context
+        kept = self.store.load() if self.store is not None else None
+        if kept is not None:
+            self.saved = kept.turn
+            self.events.emit("resumed", turn=kept.turn, nodes=len(kept.nodes), partials=len(kept.partials))
+        self.at = kept or Checkpoint(0, learner.begin(context, self.job.start))
+        frozen(self.at.carry)
         try:
-            while passes := job.learner.ask(job.context, carry):
-                carry = self.round(carry, passes, checkpoint)
-                reached = self.turn + 1, carry
-                checkpoint = None
-                self.turn += 1
+            while passes := learner.ask(context, self.at.carry):
+                self.at = Checkpoint(self.at.turn + 1, self.round(passes))
                 if self.events.listeners:
-                    self.events.emit("told", turn=self.turn, facts=job.learner.facts(job.context, carry))
-                if self.store is not None and time.monotonic() >= self.save_at:
-                    self.save(Checkpoint(self.turn, carry))
+                    self.events.emit("told", turn=self.at.turn, facts=learner.facts(context, self.at.carry))
+                if self.due():
+                    self.save(self.at)
         except KeyboardInterrupt:
-            if reached[0] > self.saved:  # else what is kept has this carry, and perhaps more of the round
-                self.save(Checkpoint(*reached))
+            if self.at.turn > self.saved:  # else what is kept has this carry, and perhaps more of the round
+                self.save(self.at)
             raise
-        return carry
+        return self.at.carry
 
 
 def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Events | None = None, save_every: float = 2.0) -> Result:
@@ -270,7 +262,7 @@ def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Even
             trained = time.monotonic()
         except KeyboardInterrupt:
             saved = " What was done is saved: run the same command again to go on." if store is not None else ""
-            raise Interrupted(f"stopped in round {loop.turn + 1}.{saved}") from None
+            raise Interrupted(f"stopped in round {loop.at.turn + 1}.{saved}") from None
         finally:
             engine.stop()
     result.record = {
@@ -278,7 +270,7 @@ def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Even
         "digest": digest(result.arrays),
         "engine": engine.name,
         "workers": engine.workers,
-        "rounds": loop.turn,
+        "rounds": loop.at.turn,
         "passes": loop.passes,
         "rows": loop.rows,
         "start_seconds": ready - began,
