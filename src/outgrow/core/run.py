@@ -282,5 +282,3 @@ def run(job: Job, engine: Engine, *, store: RunStore | None = None, events: Even
     }
     events.emit("end", **result.record)
     return result
-
-
