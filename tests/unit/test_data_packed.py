@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
+import pyarrow.parquet as pq
 import pytest
 
 import outgrow.data.packed as packed_module
 from outgrow.core.errors import BadFile, BadInput, Refused, StorageError
-from outgrow.data.batch import Codes
+from outgrow.data.batch import Batch, Codes, Numbers, Texts
 from outgrow.data.cache import caches
 from outgrow.data.packed import find, pack
 from outgrow.data.source import Source, read
@@ -227,3 +229,78 @@ def test_cache_removed_under_a_reader__is_a_bad_file(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "root")
     with pytest.raises(BadFile, match="packed again"):
         everything(packed)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Source:
+    """3500 rows with missing values of every kind of column, as Parquet."""
+    r = np.random.default_rng(5)
+    lost = r.random(3500) < 0.2
+    texts = [f"text number {k} of them all, {'long ' * (k % 3)}" for k in range(3500)]
+    table = pa.table({
+        "x": pa.array(r.normal(size=3500).astype(np.float32), mask=lost),
+        "whole": pa.array(np.arange(3500)),
+        "truth": pa.array(r.random(3500) < 0.5, mask=lost[::-1]),
+        "c": pa.array(np.array([f"v{k}" for k in range(700)])[r.integers(0, 700, 3500)], mask=lost),
+        "few": pa.array(np.array(["a", "b"])[r.integers(0, 2, 3500)]),
+        "t": pa.array(texts, mask=lost),
+        "y": np.arange(3500) % 2,
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "mixed.parquet", row_group_size=700)
+    return read(tmp_path / "mixed.parquet", target="y", kinds={"t": "text"})
+
+
+def rows_of(batch: Batch) -> dict[str, list]:
+    """The rows of a batch as Python values."""
+    found: dict[str, list] = {"positions": batch.positions.tolist(), "ids": [] if batch.ids is None else batch.ids.tolist()}
+    for name, column in batch.columns.items():
+        if isinstance(column, Codes):
+            found[name] = column.dictionary.values.take(pa.array(column.codes, mask=column.codes < 0)).to_pylist()
+        elif isinstance(column, Texts):
+            found[name] = [bytes(column.data[a:b]) for a, b in itertools.pairwise(column.offsets.tolist())]
+        else:
+            assert isinstance(column, Numbers)
+            found[name] = column.floats().tolist()
+        valid = getattr(column, "valid", None)
+        if valid is not None:
+            found[name] = [value if there else None for value, there in zip(found[name], valid.tolist(), strict=True)]
+    return found
+
+
+def test_rows_picked_in_any_order__are_those_of_the_files(mixed: Source, tmp_path: Path) -> None:
+    packed, r = pack(mixed, tmp_path / "root"), np.random.default_rng(1)
+    for positions in (r.permutation(3500), r.integers(0, 3500, 50), np.array([3499]), np.array([999, 1000, 1000, 0])):
+        assert rows_of(packed.take(positions)) == rows_of(mixed.take(positions))
+        assert rows_of(packed.take(positions, ["t", "c"])) == rows_of(mixed.take(positions, ["t", "c"]))
+
+
+def test_picking_rows__opens_a_segment_once_and_holds_no_more_than_it_may(mixed: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    whole = packed_module.PackedStore._batch
+
+    def counted(self: packed_module.PackedStore, number: int, path: str) -> object:
+        opened.append(number)
+        return whole(self, number, path)
+
+    monkeypatch.setattr(packed_module.PackedStore, "_batch", counted)
+    order = np.random.default_rng(2).permutation(3500)
+    one, two = (pack(mixed, tmp_path / "root") for _ in range(2))
+    for start in range(0, 3500, 500):
+        one.take(order[start : start + 500])
+    assert sorted(opened) == [0, 1, 2, 3]
+    monkeypatch.setattr(packed_module, "_MAPPED", 2 * len(mixed.schema.fields))
+    opened.clear()
+    for start in range(0, 3500, 500):
+        assert rows_of(two.take(order[start : start + 500])) == rows_of(one.take(order[start : start + 500]))
+    assert [opened.count(number) for number in range(4)] == [1, 1, 7, 7]
+
+
+def test_codes_picked__are_into_dictionaries_of_the_values_that_occur(mixed: Source, tmp_path: Path) -> None:
+    batch = pack(mixed, tmp_path / "root").take(np.arange(0, 3500, 100))
+    codes = batch.column("c")
+    assert isinstance(codes, Codes)
+    assert codes.codes.dtype == np.int32
+    assert len(codes.dictionary) <= 35
+    few = batch.column("few")
+    assert isinstance(few, Codes)
+    assert len(few.dictionary) <= 2 * 4

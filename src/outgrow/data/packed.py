@@ -15,6 +15,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from .batch import Column, Field, Schema
 from .blocks import Block, FileInfo, Store, rebatch
 from .cache import attempt, hold, storage_errors
 from .schema import schema_from_json, schema_to_json
-from .segment import REMEDY, from_arrow, to_arrow, widened
+from .segment import REMEDY, Mapped, from_arrow, mapped, to_arrow, widened
 
 if TYPE_CHECKING:
     from .source import Source
@@ -36,6 +37,7 @@ __all__ = ["FORMAT", "SEGMENT", "PackedStore", "find", "pack", "share"]
 
 FORMAT = 1
 SEGMENT = 262_144
+_MAPPED = 1 << 12  # columns of segments that stay open to pick rows from, of some 2 KB each
 
 
 class PackedStore:
@@ -51,10 +53,11 @@ class PackedStore:
         self.files = tuple(replace(info, cuts=self._cuts(k)) for k, info in enumerate(files))
         self.raw: dict[str, Any] = {item.name: _raw_type(item) for item in schema.fields}
         self._open: tuple[int, dict[str, Column]] | None = None
+        self._mapped: dict[int, dict[str, Mapped]] = {}
         self._lock: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": None, "_lock": None}
+        return {**self.__dict__, "_open": None, "_mapped": {}, "_lock": None}
 
     @property
     def widths(self) -> dict[str, int]:
@@ -65,26 +68,52 @@ class PackedStore:
         inner = self.ends[(self.ends > first) & (self.ends < last)] - first
         return (0, *inner.tolist(), last - first)
 
-    def _segment(self, number: int) -> dict[str, Column]:
-        """The columns of a segment, codes still narrow; the last one stays open."""
+    @contextmanager
+    def _told(self, number: int) -> Iterator[str]:
+        """Tell of a damaged segment by its path."""
+        import pyarrow as pa
+
+        path = str(self.folder / f"{number:05d}.arrow")
+        try:
+            yield path
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise BadFile(f"the packed segment is damaged ({error})", where=path, todo=REMEDY) from error
+
+    def _batch(self, number: int, path: str) -> Any:
+        """The record batch of a segment, mapped."""
         import pyarrow as pa
 
         if self._lock is None:
             self._lock = hold(self.folder)
             if self._lock is not None:
                 weakref.finalize(self, os.close, self._lock)
+        with pa.memory_map(path) as source:
+            batch = pa.ipc.open_file(source).get_batch(0)
+        rows = self.ends[number + 1] - self.ends[number]
+        if batch.num_rows != rows:
+            raise BadFile(f"it has {batch.num_rows} rows, the manifest says {rows}", where=path, todo=REMEDY)
+        return batch
+
+    def _segment(self, number: int) -> dict[str, Column]:
+        """The columns of a segment, codes still narrow; the last one stays open."""
         if self._open is None or self._open[0] != number:
             self._open = None
-            path = self.folder / f"{number:05d}.arrow"
-            try:
-                with pa.memory_map(str(path)) as source:
-                    batch = pa.ipc.open_file(source).get_batch(0)
-                if batch.num_rows != self.ends[number + 1] - self.ends[number]:
-                    raise BadFile(f"it has {batch.num_rows} rows, the manifest says {self.ends[number + 1] - self.ends[number]}", where=str(path), todo=REMEDY)
-                self._open = number, {item.name: from_arrow(batch.column(item.name), item, str(path)) for item in self.schema.fields}
-            except (pa.ArrowException, OSError, KeyError) as error:
-                raise BadFile(f"the packed segment is damaged ({error})", where=str(path), todo=REMEDY) from error
+            with self._told(number) as path:
+                batch = self._batch(number, path)
+                self._open = number, {item.name: from_arrow(batch.column(item.name), item, path) for item in self.schema.fields}
         return self._open[1]
+
+    def _picked(self, number: int, fields: Sequence[Field]) -> dict[str, Mapped]:
+        """The columns of a segment to pick rows from. They stay open, up to a limit: rows in a shuffled order are picked from every segment for every batch."""
+        found = self._mapped.get(number, {})
+        lacking = [item for item in fields if item.name not in found]
+        if lacking:
+            with self._told(number) as path:
+                batch = self._batch(number, path)
+                found = found | {item.name: mapped(batch.column(item.name), self.schema[item.name], path) for item in lacking}
+            if sum(map(len, self._mapped.values())) + len(lacking) <= _MAPPED:
+                self._mapped[number] = found
+        return found
 
     def blocks(self, index: int, start: int, stop: int | None, fields: Sequence[Field], limit: int) -> Iterator[Block]:
         """Rows [start, stop) of a file of the origin: views of the map, codes widened."""
@@ -104,12 +133,11 @@ class PackedStore:
     def pick(self, index: int, rows: npt.NDArray[np.int64], fields: Sequence[Field]) -> Iterator[Block]:
         """Single rows (ascending) of a file of the origin."""
         places = rows + self._starts[index]
-        numbers = np.searchsorted(self.ends, places, side="right") - 1
-        for number in np.unique(numbers).tolist():
-            own = places[numbers == number] - self.ends[number]
-            columns = self._segment(number)
-            picked = {item.name: widened(columns[item.name].where(own)) for item in fields}
-            yield Block(int(own[0] + self.ends[number] - self._starts[index]), len(own), picked, self.files[index].name)
+        for number in range(int(np.searchsorted(self.ends, places[0], side="right")) - 1, int(np.searchsorted(self.ends, places[-1], side="right"))):
+            low, high = np.searchsorted(places, self.ends[number : number + 2])
+            if low < high:
+                columns, own = self._picked(number, fields), Mapped.rows(places[low:high] - self.ends[number])
+                yield Block(int(rows[low]), int(high - low), {item.name: columns[item.name].where(own) for item in fields}, self.files[index].name)
 
     def sample(self, rows: int) -> Any:
         """About this many rows, from the beginnings of up to 8 segments."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import BadFile
-from .batch import Codes, Column, Dictionary, Field, Ragged, Texts
+from .batch import Codes, Column, Dictionary, Field, Numbers, Ragged, Texts
 from .columns import column_of, column_type
 
-__all__ = ["REMEDY", "from_arrow", "to_arrow", "widened"]
+__all__ = ["REMEDY", "Mapped", "compact", "from_arrow", "mapped", "to_arrow", "widened"]
 
 REMEDY = "Remove the folder; the data will be packed again."
 
@@ -86,6 +87,65 @@ def _ragged(array: Any, field: Field, where: str) -> Ragged:
     if not ordered or (len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < width)):
         raise BadFile(f"column {field.name!r} has offsets or indices outside its range", where=where, todo=REMEDY)
     return Ragged(offsets, indices, values, width)
+
+
+Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]  # rows of a segment, the bytes of a bitmap that hold theirs, and the bit in each
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A packed column from which single rows are picked, all of it left as it lies in the map: nothing is unpacked but these rows.
+
+    column: without its validity; empty of bools, which are bits: `truths`. truths, valid : uint8 bitmaps, the first bit that of the first row.
+    """
+
+    column: Column
+    truths: npt.NDArray[np.uint8] | None
+    valid: npt.NDArray[np.uint8] | None
+
+    @staticmethod
+    def rows(places: npt.NDArray[np.int64]) -> Rows:
+        """Some rows, as `where` takes them."""
+        return places, places >> 3, np.left_shift(1, places & 7).astype(np.uint8)
+
+    def where(self, rows: Rows) -> Column:
+        """Some rows, codes widened; into dictionaries of their own, which go with them."""
+        places, held, bit = rows
+        valid = None if self.valid is None else (self.valid[held] & bit).astype(np.bool_)
+        if self.truths is not None:
+            return Numbers((self.truths[held] & bit).astype(np.bool_), valid)
+        found = self.column.where(places)
+        if isinstance(found, Codes):
+            return compact(found)
+        return found if valid is None or isinstance(found, Ragged) else replace(found, valid=valid)
+
+
+def mapped(array: Any, field: Field, where: str) -> Mapped:
+    """A packed array as it is picked from; checked as by `from_arrow`."""
+    import pyarrow as pa
+
+    if field.kind in ("sparse", "category"):
+        return Mapped(from_arrow(array, field, where), None, None)
+    if array.offset:
+        raise BadFile(f"column {field.name!r} does not begin with its buffer", where=where, todo=REMEDY)
+    bitmap, *rest = array.buffers()
+    valid = np.frombuffer(bitmap, np.uint8) if array.null_count and bitmap is not None else None
+    if pa.types.is_boolean(array.type) and len(array):
+        return Mapped(Numbers(np.zeros(0, np.bool_)), np.frombuffer(rest[0], np.uint8), valid)
+    plain = pa.Array.from_buffers(array.type, len(array), [None, *rest])
+    return Mapped(from_arrow(plain, field, where), None, valid)
+
+
+def compact(column: Codes) -> Codes:
+    """Codes as int32 into a dictionary of which nothing is derived yet; of only the values that occur, where it has more values than there are rows."""
+    import pyarrow as pa
+
+    values = column.dictionary.values
+    if len(values) <= len(column.codes):
+        return Codes(column.codes.astype(np.int32, copy=False), Dictionary(values))
+    used, codes = np.unique(column.codes, return_inverse=True)
+    lost = int(bool((used[:1] < 0).any()))  # -1, a missing value, comes first
+    return Codes((codes - lost).astype(np.int32), Dictionary(values.take(pa.array(used[lost:]))))
 
 
 def widened(column: Column) -> Column:

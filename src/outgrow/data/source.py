@@ -179,7 +179,7 @@ class Source:
             raise IndexError(f"positions must lie in [0, {self.rows})")
         fields = self.fields(columns)
         schema = self.schema if columns is None else self.schema.replace(fields)
-        order = np.argsort(at, kind="stable")
+        order = np.argsort(at)
         places = at[order]
         cuts = np.unique(np.concatenate([first + np.array(info.cuts or (0, info.rows)) for first, info in zip(self._starts.tolist(), self.store.files, strict=False)]))
         found: list[Block] = []
