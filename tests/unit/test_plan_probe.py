@@ -15,7 +15,7 @@ import outgrow as og
 from outgrow.core.combine import Then
 from outgrow.core.job import Job
 from outgrow.plan import calibrate
-from outgrow.plan.part import Part, group, streaming
+from outgrow.plan.part import Part, group, picking, streaming
 from outgrow.plan.probe import Probe, _line, allowed, few_rows, probe
 
 MB = 1_000_000
@@ -141,3 +141,26 @@ def test_the_machine__is_measured_once_for_each_kind_of_learner(source: Any, tmp
     (tmp_path / "calibration.json").write_text(json.dumps({**kept, "key": "another machine"}))
     with pytest.raises(pytest.fail.Exception, match="measured twice"):
         calibrate.calibrated(job(source), tmp_path)
+
+
+def test_a_shuffled_pass__says_what_picking_a_row_takes_and_what_decoding_it_takes(source: Any) -> None:
+    learner = Then((og.Scale(), og.OneHot(), og.NeuralNetwork(hidden=(4,), epochs=2)))
+    found = probe(Job(learner=learner, source=source, shard_rows=30_000, batch_rows=4096))
+    assert isinstance(found, Probe)
+    (item,) = [item for item in found.seen.values() if item.cover == "shuffled"]
+    assert 0 < item.pick_row < 1e-4
+    assert 0 < item.read_row < 1e-4
+    assert all(other.pick_row == 0 for other in found.seen.values() if other is not item)
+
+
+def test_picking__costs_more_a_row_where_fewer_come_from_each_segment(source: Any) -> None:
+    few, many = (min(picking(source, count, None, rows=20_000_000, packed=True) for _ in range(2)) for count in (64, 4096))
+    assert few > 2 * many > 0
+
+
+def test_a_part__picks_rows_of_several_places_from_what_it_has_decoded(source: Any) -> None:
+    part = Part(source, [30_000, 90_000], 5_000, 1 << 20)
+    for _ in range(3):
+        assert part.take(np.arange(0, 10_000, 2_500)).columns["at"].values.tolist() == [30_000, 32_500, 90_000, 92_500]
+    assert part.given_rows == 12
+    assert part.readings[None].rows == 35_000  # a row group, and the rows of the other one, once

@@ -261,3 +261,24 @@ def test_lanes_that_are_named__say_what_they_win_and_cost_beside_those_of_the_ru
     assert "they win no time here over 2 lanes: starting workers costs more" in told(4, 1e-9)
     assert told(2, 1e-6) == "2 lanes: as asked; without a word there would be 2"
     assert "one for every 500,000 rows" in told(0, 1e-6)
+
+
+def shuffled(*, packed: bool, epochs: int = 2, **changes: Any) -> float:
+    """Seconds of epochs over 20 M rows in a shuffled order."""
+    seen = Seen(stepped=False, cover="shuffled", passes=epochs, rows=10_000 * epochs, lanes=epochs, row_seconds=1e-6, read_row=2e-7, stream_row=4e-7, pick_row=5e-7)
+    made = pricer(lanes=1, other_seconds=0.0, seen={"fold": replace(seen, **changes)})
+    return made.offer(Where("serial"), LIMITS[0], packed=packed).seconds - (made.offer(Where("serial"), LIMITS[0], packed=packed).pack_seconds)  # type: ignore[operator]
+
+
+def test_rows_in_a_shuffled_order__cost_what_picking_them_takes_where_they_are_packed() -> None:
+    assert shuffled(packed=True) == pytest.approx(2 * 20_000_000 * 1.5e-6)
+    assert shuffled(packed=True, epochs=6) == pytest.approx(6 * 20_000_000 * 1.5e-6)
+
+
+def test_rows_in_a_shuffled_order__cost_a_reading_of_all_row_groups_a_batch_where_they_are_not_packed() -> None:
+    batches, reading = -(-20_000_000 // 8192), 20_000_000 * 2e-7
+    assert shuffled(packed=False) == pytest.approx(2 * (20_000_000 * 1.5e-6 + batches * reading))
+
+
+def test_steps_in_a_shuffled_order__are_passes_that_grow_with_the_rows() -> None:
+    assert shuffled(packed=True, stepped=True, passes=50, rows=10_000, lanes=50) == pytest.approx(20_000_000 * 1.5e-6)

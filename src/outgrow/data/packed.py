@@ -28,7 +28,7 @@ from .batch import Column, Field, Schema
 from .blocks import Block, FileInfo, Store, rebatch
 from .cache import attempt, hold, storage_errors
 from .schema import schema_from_json, schema_to_json
-from .segment import REMEDY, Mapped, from_arrow, mapped, to_arrow, widened
+from .segment import REMEDY, Mapped, from_arrow, mapped, widened, write_segment
 
 if TYPE_CHECKING:
     from .source import Source
@@ -274,17 +274,9 @@ def _write(source: Source, one: Any, progress: Callable[[int, int], None] | None
 
 
 def _write_segment(one: Any, number: int, block: Any, fields: Sequence[Field]) -> list[int]:
-    import pyarrow as pa
-
-    arrays = [to_arrow(block.columns[item.name], item) for item in fields]
-    batch = pa.RecordBatch.from_arrays(arrays, names=[item.name for item in fields])
-    one.room(batch.nbytes)
     path = one.folder / f"{number:05d}.arrow"
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    size = path.stat().st_size
-    one.room(size - batch.nbytes)
-    return [block.count, size]
+    write_segment(path, block.columns, fields, one.room)
+    return [block.count, path.stat().st_size]
 
 
 def _load(source: Source, folder: Path) -> Source:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from ..core.errors import BadFile
 from .batch import Codes, Column, Dictionary, Field, Numbers, Ragged, Texts
 from .columns import column_of, column_type
 
-__all__ = ["REMEDY", "Mapped", "compact", "from_arrow", "mapped", "to_arrow", "widened"]
+__all__ = ["REMEDY", "Mapped", "compact", "from_arrow", "mapped", "to_arrow", "widened", "write_segment"]
 
 REMEDY = "Remove the folder; the data will be packed again."
 
@@ -36,6 +38,19 @@ def to_arrow(column: Column, field: Field) -> Any:
     mask = None if column.valid is None else ~column.valid
     plain = pa.array(np.ascontiguousarray(column.values), mask=mask)
     return plain.view(kind) if pa.types.is_timestamp(kind) else plain.cast(kind)
+
+
+def write_segment(path: Path, columns: Mapping[str, Column], fields: Sequence[Field], room: Callable[[int], None] | None = None) -> None:
+    """Write one segment: an Arrow IPC file of one record batch. room: told of the bytes, of the batch before they are written, and of what the file takes beside."""
+    import pyarrow as pa
+
+    batch = pa.RecordBatch.from_arrays([to_arrow(columns[item.name], item) for item in fields], names=[item.name for item in fields])
+    if room is not None:
+        room(batch.nbytes)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    if room is not None:
+        room(path.stat().st_size - batch.nbytes)
 
 
 def _bitmap(valid: npt.NDArray[np.bool_] | None) -> Any:

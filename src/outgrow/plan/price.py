@@ -121,8 +121,8 @@ class Pricer:
         context, asked = self.job.context, self.probe.asked
         ratio = context.rows / self.probe.rows
         for seen in self.probe.seen.values():
-            passes = seen.passes * (ratio if seen.stepped or seen.cover == "shuffled" else 1.0)
-            each = seen.rows / seen.passes * (1.0 if seen.stepped or seen.cover == "shuffled" else ratio)
+            passes = seen.passes * (ratio if seen.stepped else 1.0)
+            each = seen.rows / seen.passes * (1.0 if seen.stepped else ratio)
             lanes = context.shards if seen.cover == "shards" else max(1, min(asked.lanes if asked else 1, context.shards))
             yield _Turn(seen, passes, lanes, each)
 
@@ -180,7 +180,9 @@ class Pricer:
     def _alone(self, turn: _Turn, workers: int, limit: int, packed: bool) -> float:
         """Seconds of one pass in one process."""
         found, row = self.found, turn.seen.row_seconds
-        if packed:
+        if turn.seen.cover == "shuffled":
+            row += self._picking(turn, workers, limit, packed)
+        elif packed:
             row += found.row_bytes / _PACKED_RATE
         else:
             whole = found.group_rows * found.row_bytes <= limit
@@ -188,6 +190,20 @@ class Pricer:
             reading = turn.seen.read_row if whole else turn.seen.stream_row
             row += reading * (1.0 / max(1.0, turn.passes) if once else self._again(turn, limit, workers))
         return turn.lanes * turn.seen.fixed_seconds + turn.rows * row
+
+    def _picking(self, turn: _Turn, workers: int, limit: int, packed: bool) -> float:
+        """Seconds of reading a row in a shuffled order. A batch of files that are not packed decodes every row group that holds one of its rows."""
+        found = self.found
+        if packed or found.format != "parquet":
+            return turn.seen.pick_row
+        whole = found.group_rows * found.row_bytes <= limit
+        reading = found.rows * (turn.seen.read_row if whole else turn.seen.stream_row)
+        if whole and found.group_rows >= found.rows and workers == 1:  # the only row group, once decoded, is kept
+            return turn.seen.pick_row + reading / max(1.0, turn.passes * turn.rows)
+        batches = turn.lanes * math.ceil(max(1.0, turn.rows / turn.lanes / self.job.batch_rows))
+        groups = max(1, -(-found.rows // max(1, found.group_rows)))
+        touched = 1.0 - math.pow(1.0 - 1.0 / groups, turn.rows / batches)
+        return turn.seen.pick_row + batches * touched * reading / max(1.0, turn.rows)
 
     def _shared(self, turn: _Turn, alone: float, where: Where) -> float:
         """Seconds of all passes of a kind, which take `alone` in one process, with the engine's workers."""

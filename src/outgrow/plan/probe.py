@@ -21,7 +21,7 @@ from ..core.run import Observer, run
 from ..core.state import State, nbytes, under
 from ..engines.measure import Sampler, held
 from ..engines.serial import Serial
-from .part import LIMIT, PLACES, Columns, Part, Reading, group, places, settle, streaming
+from .part import LIMIT, PLACES, Columns, Part, Reading, group, picking, places, settle, streaming
 
 __all__ = ["Probe", "Seen", "allowed", "few_rows", "probe"]
 
@@ -44,7 +44,8 @@ class Seen:
     """What passes of one kind took.
 
     passes, rows, lanes: how many passes there were, and the rows and lanes of all of them together. fixed_seconds: of a lane.
-    row_seconds: of a row, once decoded; read_row and stream_row: of decoding it, whole row groups at once or in smaller pieces.
+    row_seconds: of a row, once decoded; read_row and stream_row: of decoding it, whole row groups at once or in smaller pieces; pick_row: of
+    picking it where the cover is shuffled, from rows that are packed or need no decoding.
     stepped: the cover names steps, so that the number of passes grows with the rows. state_bytes: the largest state; node_bytes: of
     all states together, of which there were `nodes`.
     """
@@ -61,6 +62,7 @@ class Seen:
     fixed_seconds: float = 0.0
     read_row: float = 0.0
     stream_row: float = 0.0
+    pick_row: float = 0.0
     state_bytes: int = 0
     node_bytes: int = 0
     given_bytes: int = 0
@@ -355,5 +357,10 @@ def probe(job: Job, *, context: Context | None = None) -> Probe | str:
         slower = {columns: streaming(source, job.batch_rows, columns) if timed else 0.0 for columns in {item.columns for item in made.seen.values()}}
         for item in made.seen.values():
             item.stream_row = max(item.read_row, slower[item.columns] if timed else 2.0 * item.read_row)
+    for item in made.seen.values():
+        if item.cover == "shuffled":
+            lane_rows = item.rows / max(1, item.lanes) if item.stepped else context.rows * item.passes / max(1, item.lanes)
+            packed = source.store.format == "parquet" or context.rows != source.rows
+            item.pick_row = picking(source, max(1, min(job.batch_rows, round(lane_rows))), item.columns, rows=context.rows, packed=packed)
     settle()
     return replace(made, compile_seconds=compiled, folded=folded + more, seconds=time.thread_time() - began)
