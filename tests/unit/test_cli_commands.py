@@ -126,8 +126,14 @@ def test_fit_evaluate_predict_inspect__from_parquet_to_scores(probing, outgrow, 
     assert scores["log_loss"] == pytest.approx(peer.log_loss(truth, chance))
     assert abs(scores["auc"] - peer.roc_auc_score(truth, chance)) <= scores["auc_error"]
 
+    assert scores["baseline"]["log_loss"] == pytest.approx(peer.log_loss(truth, np.full(800, np.mean(truth))))
+    assert scores["baseline"]["accuracy"] == pytest.approx(max(np.mean(truth), 1 - np.mean(truth)))
+
     shown = outgrow("evaluate", "late.model", data / "new.parquet")
-    assert "log_loss" in shown.out
+    for name in ("accuracy", "log_loss", "brier_score_loss"):
+        assert re.search(rf"^{name} +{scores[name]:.6g} +\(constant guess {scores['baseline'][name]:.6g}\)$", shown.out, re.MULTILINE)
+    assert "constant guess: the class shares (for the accuracy the most frequent class) of the evaluated rows themselves" in shown.out
+    assert "baseline" not in shown.out
     assert "scoring 800 rows" in shown.err
     whole = outgrow("inspect", "late.model", "--json").json
     assert whole["digest"] == model.digest

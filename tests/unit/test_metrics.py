@@ -199,3 +199,37 @@ def test_classes_alone__accuracy_and_confusion_and_no_log_loss(arrays, fitted, n
     assert found.get("auc") is None
     with pytest.raises(BadInput, match="'z'"):
         fitted(Evaluate(Called(other=True)), source, start={"values": called})
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("classes", [("no", "yes"), ("a", "b", "c")])
+def test_baseline_of_classes__is_the_shares_of_the_evaluated_rows(scored, classes, weighted):
+    rng = np.random.default_rng(4)
+    y = rng.choice(len(classes), 900, p=(0.2, 0.8) if len(classes) == 2 else (0.5, 0.2, 0.3)).astype(np.int32)
+    weight = rng.random(900) * 3 if weighted else np.ones(900)
+    share = np.bincount(y, weight) / weight.sum()
+    chances = rng.dirichlet(np.ones(len(classes)), 900)
+    found = scored(chances[:, 1] if len(classes) == 2 else chances, y, classes=classes, weight=weight if weighted else None, shard_rows=200)["baseline"]
+    constant = np.tile(share, (900, 1))
+    assert found["log_loss"] == pytest.approx(peer.log_loss(y, constant, sample_weight=weight))
+    assert found["accuracy"] == pytest.approx(peer.accuracy_score(y, np.full(900, share.argmax()), sample_weight=weight))
+    whole = (weight * ((constant - np.eye(len(classes))[y]) ** 2).sum(1)).sum() / weight.sum()
+    assert found["brier_score_loss"] == pytest.approx(whole / 2 if len(classes) == 2 else whole)
+
+
+def test_baseline_of_a_number__is_the_mean_of_the_evaluated_rows(scored):
+    rng = np.random.default_rng(5)
+    y, weight = rng.normal(size=500) * 3 + 100, rng.random(500)
+    found = scored(np.zeros(500), y, weight=weight)
+    mean = np.average(y, weights=weight)
+    assert found["baseline"] == {"rmse": pytest.approx(peer.root_mean_squared_error(y, np.full(500, mean), sample_weight=weight))}
+
+
+def test_baseline__has_no_losses_where_the_model_gives_no_chances(scored):
+    values, y = binary()
+    assert set(scored(values - 0.5, y, kind="score", classes=("no", "yes"))["baseline"]) == {"accuracy"}
+
+
+def test_baseline__of_rows_of_one_class__is_certain(scored):
+    found = scored(np.full(50, 0.7), np.ones(50, np.int32), classes=("no", "yes"))["baseline"]
+    assert found == {"accuracy": 1.0, "log_loss": 0.0, "brier_score_loss": 0.0}

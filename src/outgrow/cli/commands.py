@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "evaluate", "fit", "inspect", "plan", "predict", "runs"]
 
 _NAMING_ROWS = 1 << 16
+_SHARES = "the class shares (for the accuracy the most frequent class)"
 
 
 def _print(data: Any, as_json: bool, text: str) -> None:
@@ -148,9 +149,13 @@ def evaluate(options: argparse.Namespace) -> int:
     scores = score(
         _model(options), _read(options), weight=options.weight, exact=options.exact, scratch=options.scratch, on=options.on, memory=options.memory, events=_scoring(options)
     )  # fmt: skip
-    width, bins = max(len(name) for name in scores), scores.get("calibration")
-    shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in scores.items() if name != "calibration"}
-    lines = [f"{name:{width}}  {value}" for name, value in shown.items()] + (["calibration", *_table(bins)] if bins else [])
+    bins, baseline = scores.get("calibration"), scores["baseline"]
+    shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in scores.items() if name not in ("calibration", "baseline")}
+    beside = {name: f"  (constant guess {value:.6g})" for name, value in baseline.items()}
+    width, wide = max(map(len, shown)), max(len(shown[name]) for name in baseline)
+    lines = [f"{name:{width}}  {f'{value:{wide}}{beside[name]}' if name in beside else value}" for name, value in shown.items()]
+    lines.append(f"{'':{width}}  constant guess: {'the mean' if 'rmse' in baseline else _SHARES} of the evaluated rows themselves")
+    lines += ["calibration", *_table(bins)] if bins else []
     _print(scores, options.json, "\n".join(lines))
     return 0
 

@@ -221,6 +221,8 @@ def summary(state: State, classes: tuple[Any, ...], *exact: float | None) -> dic
     ``brier_score_loss`` is scikit-learn's: for two classes the mean square of what the probability misses, for more the sum over classes of it.
     ``calibration`` compares, by bin of probability, what was predicted with what came: the second of two classes, of more the class that is called;
     ``expected_calibration_error`` is the mean distance of the two, each bin by its weight.
+    ``baseline`` holds what a constant guess made of these very rows would get in the same figures: their class shares (for the accuracy their
+    most frequent class), or their mean.
     """
     rows = int(state["rows"])
     if "confusion" not in state:
@@ -231,7 +233,7 @@ def summary(state: State, classes: tuple[Any, ...], *exact: float | None) -> dic
         squared = float(state["squared"])
         level = 32 * np.finfo(np.float64).eps * float(state["mean"])
         r2 = 1.0 - squared / spread if spread > total * level**2 else None  # below that all answers are one, but for rounding
-        return {"rows": rows, "rmse": (squared / total) ** 0.5, "mae": float(state["absolute"]) / total, "r2": r2}
+        return {"rows": rows, "rmse": (squared / total) ** 0.5, "mae": float(state["absolute"]) / total, "r2": r2, "baseline": {"rmse": (spread / total) ** 0.5}}
     table = state["confusion"]
     total = float(table.sum())
     if not rows or not total:
@@ -254,7 +256,15 @@ def summary(state: State, classes: tuple[Any, ...], *exact: float | None) -> dic
     found["share"] = {str(name): weights[i] / total for i, name in enumerate(classes)}
     found["confusion"] = {str(name): {str(other): float(table[i, j]) for j, other in enumerate(classes)} for i, name in enumerate(classes)}
     found["calibration"] = _calibrated(bins) if state["chances"] else []
+    found["baseline"] = {name: value for name, value in _constant(np.array(weights) / total).items() if found[name] is not None}
     return found
+
+
+def _constant(share: npt.NDArray[np.float64]) -> dict[str, float]:
+    """What guessing the shares of the classes, or the class with the largest, gets on the rows that have them."""
+    some, squares = share[share > 0.0], float((share**2).sum())
+    brier = (0.5 if len(share) == 2 else 1.0) * (1.0 - squares)  # of two classes half of the sum over both
+    return {"accuracy": float(share.max()), "log_loss": max(0.0, -float((some * np.log(some)).sum())), "brier_score_loss": max(0.0, brier)}
 
 
 @dataclass(frozen=True)

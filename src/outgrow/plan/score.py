@@ -108,7 +108,8 @@ def evaluate(
     -------
     dict
         For classes: rows, accuracy, log_loss, brier_score_loss, auc (two classes, or exact; ``auc_error`` bounds its binning, 0 where it is exact),
-        precision, recall, expected_calibration_error, share, confusion, calibration. For numbers: rows, rmse, mae, r2.
+        precision, recall, expected_calibration_error, share, confusion, calibration. For numbers: rows, rmse, mae, r2. And ``baseline``: accuracy, log_loss and
+        brier_score_loss, or rmse, of a constant guess made of the evaluated rows themselves.
 
     Raises
     ------
