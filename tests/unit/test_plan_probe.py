@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import outgrow as og
 from outgrow.core.combine import Then
 from outgrow.core.job import Job
-from outgrow.plan import calibrate
+from outgrow.plan import calibrate, part
 from outgrow.plan.part import Part, group, picking, streaming
 from outgrow.plan.probe import Probe, _line, allowed, few_rows, probe
 
@@ -164,3 +165,23 @@ def test_a_part__picks_rows_of_several_places_from_what_it_has_decoded(source: A
         assert part.take(np.arange(0, 10_000, 2_500)).columns["at"].values.tolist() == [30_000, 32_500, 90_000, 92_500]
     assert part.given_rows == 12
     assert part.readings[None].rows == 35_000  # a row group, and the rows of the other one, once
+
+
+def test_what_the_first_row_group_takes_to_load__is_no_part_of_reading(source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "_WARM", set())
+    whole, loaded = type(source.store)._quick, [False]
+
+    def slow(self: Any, *arguments: Any) -> Any:
+        if not loaded[0]:  # as where the kernels that decode pages are compiled
+            began = time.thread_time()
+            while time.thread_time() - began < 1.0:
+                pass
+        loaded[0] = True
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(type(source.store), "_quick", slow)
+    found = probe(job(source))
+    assert isinstance(found, Probe)
+    assert found.compile_seconds > 0.9
+    assert all(item.read_row < 0.5 / 30_000 for item in found.seen.values())
+    assert part.warm(source, 4096) == 0.0

@@ -21,7 +21,7 @@ from ..core.run import Observer, run
 from ..core.state import State, nbytes, under
 from ..engines.measure import Sampler, held
 from ..engines.serial import Serial
-from .part import LIMIT, PLACES, Columns, Part, Reading, group, picking, places, settle, streaming
+from .part import LIMIT, PLACES, Columns, Part, Reading, group, picking, places, settle, streaming, warm
 
 __all__ = ["Probe", "Seen", "allowed", "few_rows", "probe"]
 
@@ -306,8 +306,9 @@ def _working(made: Probe) -> float:
 
 def _grown(job: Job, context: Context, first: Probe, lanes: int, began: float) -> tuple[Probe, int, float]:
     """What the rows of a group say, how many were folded, and the seconds of starting within the measurement of few rows."""
+    loading = warm(job.source, job.batch_rows)
     small = large = _once(_of_group(job, _count(job), lanes), job, context, 2 * _MOST)
-    starting = max(0.0, first.seconds - _working(small))
+    starting = max(0.0, first.seconds - _working(small)) + loading
     few = first if small.finished else _once(few_rows(job), job, context, 2 * _MOST)  # nothing to start any more: its seconds count
     made, folded = _fitted(few, small, few), small.folded
     for _ in range(2):
