@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from .segment import REMEDY, Mapped, from_arrow, mapped, widened, write_segment
 if TYPE_CHECKING:
     from .source import Source
 
-__all__ = ["FORMAT", "SEGMENT", "PackedStore", "find", "pack", "share"]
+__all__ = ["FORMAT", "SEGMENT", "PackedStore", "find", "pack", "repeated", "share"]
 
 FORMAT = 1
 SEGMENT = 262_144
@@ -158,6 +158,22 @@ class PackedStore:
         """The rows as they were packed cannot change; the files they came from are asked."""
         if self.origin is not None:
             self.origin.check()
+
+
+class _Repeated(PackedStore):
+    """So many segments, each of them the same file."""
+
+    def _batch(self, number: int, path: str) -> Any:
+        return super()._batch(number, str(self.folder / "00000.arrow"))
+
+
+def repeated(schema: Schema, columns: Mapping[str, Column], rows: int, segments: int, folder: Path) -> Source:
+    """A packed source of so many segments that are all these rows, written once: to time on few rows what reading many takes."""
+    from .source import Source as Made
+
+    write_segment(folder / "00000.arrow", columns, schema.fields)
+    files = (FileInfo(name="00000.arrow", bytes=0, rows=rows * segments),)
+    return Made(_Repeated(folder, files, schema, [rows] * segments, None), schema, content="repeated")
 
 
 def _raw_type(field: Field) -> Any:

@@ -19,10 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.batch import Codes
-from ..data.blocks import FileInfo
-from ..data.columns import join
-from ..data.packed import SEGMENT, PackedStore
-from ..data.segment import compact, write_segment
 
 __all__ = ["LIMIT", "PLACES", "Columns", "Part", "Reading", "group", "picking", "places", "settle", "streaming", "undisturbed", "warm"]
 
@@ -115,6 +111,9 @@ class Part:
 
     def take(self, positions: npt.NDArray[np.int64], columns: Sequence[str] | None = None) -> Any:
         """Rows picked from the decoded ones; what picking takes where the rows lie is measured by `picking`."""
+        from ..data.columns import join
+        from ..data.segment import compact
+
         at, key = np.asarray(positions, np.int64), ("picked", None if columns is None else tuple(columns))
         if key not in self._held:
             parts = [batch for first in self.starts for batch in self._batches(first, self.count, self.count, columns)]
@@ -215,29 +214,19 @@ def streaming(source: Any, batch_rows: int, columns: Columns) -> float:
     return seconds[-1] / count
 
 
-class _Repeated(PackedStore):
-    """A packed cache of so many segments, each of them the same file."""
-
-    def _batch(self, number: int, path: str) -> Any:
-        return super()._batch(number, str(self.folder / "00000.arrow"))
-
-
 def picking(source: Any, count: int, columns: Columns, *, rows: int, packed: bool) -> float:
     """Seconds a row of picking `count` rows at a time at random positions of `rows` rows.
 
     packed: as from a packed cache of so many rows, of which one segment is written, from a row group, and stands for all; else from the source itself.
     """
-    from ..data.source import Source
+    from ..data.packed import SEGMENT, repeated
 
     with tempfile.TemporaryDirectory(prefix="outgrow-pick-") as folder:
         if packed:
             start, size = group(source)
             size = min(size, SEGMENT, max(1, LIMIT // max(1, source.row_bytes)))
             block = next(iter(own(source, LIMIT).read(start, start + size, size)))
-            write_segment(Path(folder) / "00000.arrow", block.columns, source.schema.fields)
-            counts = [size] * -(-rows // SEGMENT)
-            store = _Repeated(Path(folder), (FileInfo(name="rows", bytes=0, rows=sum(counts)),), source.schema, counts, None)
-            from_there: Any = Source(store, source.schema, content="a segment")
+            from_there: Any = repeated(source.schema, block.columns, size, -(-rows // SEGMENT), Path(folder))
             del block
         else:
             from_there = own(source, LIMIT)
