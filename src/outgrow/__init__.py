@@ -39,7 +39,7 @@ _PLACES = {
 }
 
 _LEARNERS = (
-    "Bagging", "Beside", "BlockLinear", "Dates", "DiscriminantAnalysis", "Fused", "GaussianMixture", "Hashing", "ICA",
+    "Bagging", "Beside", "BlockLinear", "Dates", "DiscriminantAnalysis", "Fused", "GaussianMixture", "GradientBoosting", "Hashing", "ICA",
     "Interactions", "KMeans", "LinearRegression", "LinearSVM", "LocallyWeightedRegression", "LogisticRegression", "Missing",
     "Moments", "NaiveBayes", "NeuralNetwork", "OneHot", "OneVsOne", "OneVsRest", "OnlineLinear", "PCA", "RobustScale", "Scale",
     "Segments", "Stack", "Summary", "TargetEncode", "TfIdf", "Then", "TruncatedSVD",
@@ -61,6 +61,7 @@ __all__ = [  # frozen by a test: a change is a decision
     "Fold",
     "Fused",
     "GaussianMixture",
+    "GradientBoosting",
     "Hashing",
     "Interactions",
     "KMeans",
@@ -133,6 +134,7 @@ if TYPE_CHECKING:
     from .learn.summary import Summary
     from .learn.target_encode import TargetEncode
     from .learn.tf_idf import TfIdf
+    from .learn.trees.boosting import GradientBoosting
     from .plan.plan import plan
     from .plan.score import evaluate, predict
 

@@ -36,6 +36,10 @@ class Applied(Fold):
     def traits(self) -> Traits:  # type: ignore[override]
         return self.fold.traits
 
+    @property
+    def beside(self) -> bool:  # type: ignore[override]
+        return self.fold.beside
+
     def see(self, batch: Any, given: Mapping[str, Any]) -> Any:
         for i, feature in enumerate(self.features):
             batch = feature.apply(under(f"fitted/{i}", given), batch, self.fitting)
@@ -82,6 +86,10 @@ class Then(Learner):
         for stage in self.stages:
             if not isinstance(stage, Learner):
                 raise BadField(f"a stage is {shown(stage)}, which is no learner", where="stages", allowed=allowed)
+
+    @property
+    def batch_bytes(self) -> int:  # type: ignore[override]
+        return self.stages[-1].batch_bytes
 
     def _before(self, stage: int) -> list[tuple[int, Feature]]:
         """The features before a stage, with their numbers."""

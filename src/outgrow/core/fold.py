@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .job import Job
 from .learner import Batch, Pass
-from .state import State, decode, encode, frozen, nbytes
+from .state import State, decode, encode, frozen
 from .tree import Closer
 
 __all__ = ["KEPT", "Block", "Kept", "Node", "Partial", "Reader", "Tick", "fold_block", "seen"]
@@ -56,41 +56,80 @@ Tick = Callable[[int, int, int, State], None]  # (lane, batches done, rows seen 
 Reader = Callable[[Job, Pass, int, int], Iterator[Batch]]  # (job, pass, lane, batches to leave out)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A batch that nobody has read: its rows are known, and what is kept beside it is all that its fold asks for."""
+
+    rows: int
+    kept: State | None = None
+
+    def with_kept(self, kept: State) -> Beside:
+        return Beside(self.rows, kept)
+
+
 class Kept:
-    """What lives beside batches between rounds: two versions in memory up to `limit` bytes, the oldest spilled to disk."""
+    """What lives beside batches between rounds: two versions in memory up to `limit` bytes, the oldest spilled to disk.
+
+    An array that a step hands on as it was counts once.
+    """
 
     def __init__(self, limit: int = KEPT, folder: Path | None = None) -> None:
         self.limit, self.held = limit, 0
+        self._owners: Counter[int] = Counter()  # of each array, by its id, the states in memory that have it
         self._folder = Path(tempfile.mkdtemp(prefix="outgrow-kept-", dir=folder)) if folder else None
         self._memory: OrderedDict[tuple[str, int, int, int], State] = OrderedDict()
-
-    def _file(self, key: tuple[str, int, int, int]) -> Path | None:
-        return self._folder / f"{key[0].replace('/', '%')}-{key[1]}-{key[2]}-{key[3]}" if self._folder else None
+        self._files: dict[tuple[str, int, int, int], Path] = {}
 
     def get(self, name: str, lane: int, batch: int, version: int) -> State | None:
         key = (name, lane, batch, version)
         if key in self._memory:
             return self._memory[key]
-        file = self._file(key)
-        return frozen(decode(file.read_bytes(), where=str(file))[0]) if file is not None and file.exists() else None
+        file = self._files.get(key)
+        return frozen(decode(file.read_bytes(), where=str(file))[0]) if file is not None else None
 
     def put(self, name: str, lane: int, batch: int, version: int, state: State) -> None:
         self._drop((name, lane, batch, version - 2))
         self._drop((name, lane, batch, version))
         self._memory[name, lane, batch, version] = frozen(state)
-        self.held += nbytes(state)
+        for array in state.values():
+            self.held += 0 if self._owners[id(array)] else array.nbytes
+            self._owners[id(array)] += 1
         while self.held > self.limit and self._memory:
-            key, oldest = self._memory.popitem(last=False)
-            self.held -= nbytes(oldest)
-            file = self._file(key)
-            if file is not None:
-                file.write_bytes(b"".join(encode(oldest)))
+            key = next(iter(self._memory))
+            oldest = self._release(key)
+            if self._folder is not None:
+                self._files[key] = self._folder / f"{key[0].replace('/', '%')}-{key[1]}-{key[2]}-{key[3]}"
+                self._files[key].write_bytes(b"".join(encode(oldest)))
+
+    def _release(self, key: tuple[str, int, int, int]) -> State:
+        """What was in memory under this key, which it leaves."""
+        state = self._memory.pop(key, {})
+        for array in state.values():
+            self._owners[id(array)] -= 1
+            if not self._owners[id(array)]:
+                del self._owners[id(array)]
+                self.held -= array.nbytes
+        return state
 
     def _drop(self, key: tuple[str, int, int, int]) -> None:
-        self.held -= nbytes(self._memory.pop(key, {}))
-        file = self._file(key)
+        self._release(key)
+        file = self._files.pop(key, None)
         if file is not None:
             file.unlink(missing_ok=True)
+
+    def whole(self, job: Job, item: Pass, lane: int, skip: int) -> Iterator[Any] | None:
+        """The batches of a lane without the first `skip`, unread, where the fold asks for no more than what is kept beside every one of them; else None."""
+        if not item.fold.beside or item.rows.kind != "all" or item.cover.kind == "shuffled":
+            return None
+        rows = list(job.step_rows(item, lane))
+        if any(not self._has(item.kept, lane, number, item.version) for number in range(skip, len(rows))):
+            return None
+        return map(Beside, rows[skip:])
+
+    def _has(self, name: str, lane: int, batch: int, version: int) -> bool:
+        """True where this version or the one before is here."""
+        keys = [(name, lane, batch, version - back) for back in (0, 1)]
+        return any(key in self._memory or key in self._files for key in keys)
 
     def step(self, job: Job, item: Pass, lane: int, number: int, batch: Batch, recall: Callable[[str], State]) -> Batch:
         """The batch with what is kept beside it, at the pass's version: as it is, stepped once, or rebuilt."""
@@ -161,7 +200,7 @@ def fold_block(
         elif lane == first or not through:
             state = fold.init(given)
         with item.sink.part(lane) if item.sink is not None else nullcontext() as part:
-            for batch in read(job, item, lane, done):
+            for batch in (kept.whole(job, item, lane, done) if kept else None) or read(job, item, lane, done):
                 if batch.rows:
                     if fold.keep is not None:
                         if kept is None or recall is None:

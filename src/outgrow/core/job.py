@@ -141,6 +141,12 @@ class Job:
         """How many batches a lane has."""
         return sum(-(-(stop - start) // self.batch_rows) for start, stop in self._runs(item, lane))
 
+    def step_rows(self, item: Pass, lane: int) -> Iterator[int]:
+        """Rows of each batch of a lane, in order (before a split or a filter)."""
+        for start, stop in self._runs(item, lane):
+            for at in range(start, stop, self.batch_rows):
+                yield min(self.batch_rows, stop - at)
+
     def _runs(self, item: Pass, lane: int) -> Iterator[tuple[int, int]]:
         """The runs of positions of a lane, in order; cut at the first and last step the cover names."""
         rows, cover = self.reads(item).rows, item.cover

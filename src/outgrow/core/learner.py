@@ -92,6 +92,7 @@ class Fold:
     keep: ClassVar[Any] = None  # keep(kept: State | None, batch, given) -> State
     emit: ClassVar[Any] = None  # emit(batch, given) -> mapping of columns
     encoded: ClassVar[bool] = False  # True: reads nothing of a batch but its design, target, weight and positions, which workers may then keep between rounds
+    beside: ClassVar[bool] = False  # True: once something is kept beside a batch, reads nothing else, and of the batch its `rows` and `kept` alone
 
     def see(self, batch: Any, given: Mapping[str, Any]) -> Any:
         """The batch as keep, update and emit read it; features work here."""
@@ -264,6 +265,7 @@ class Learner:
     """
 
     version: ClassVar[int] = 1
+    batch_bytes: ClassVar[int] = 4 << 20  # that a batch decodes to at most, where nobody names its rows; more where each batch costs the learner something
 
     def begin(self, context: Context, start: State | None = None) -> State:
         """The first carry; `start` is the arrays of an earlier model (warm start)."""

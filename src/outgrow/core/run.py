@@ -108,7 +108,8 @@ class _Round:
         """What is left to fold, as aligned subtrees in lane order: four a worker or more, and small, so that a lost one costs little."""
         for which, closer in enumerate(self.closers):
             rows = max(1, self.loop.job.lane_rows(self.passes[which], 0))
-            most = max(1, min(closer.lanes // (4 * self.loop.engine.workers), _BLOCK_ROWS // rows))
+            pieces = 1 if self.passes[which].fold.beside else 4  # what nobody reads again is quickly folded again
+            most = max(1, min(closer.lanes // (pieces * self.loop.engine.workers), _BLOCK_ROWS // rows))
             begun = sorted(lane for w, lane in self.partials if w == which)
             for start, stop in closer.missing():
                 edges = sorted({start, stop, *(e for lane in begun if start <= lane < stop for e in (lane, lane + 1))})

@@ -1,7 +1,8 @@
 """Where rows are cut. Cuts are part of the job and so of the model: they follow from the data alone, by the rule written here.
 
 - A batch is the largest power of two of rows that decodes to at most 4 MB, from 1 024 to 32 768: it stays near the caches, and
-  a column of it is long enough for the time a call takes not to matter.
+  a column of it is long enough for the time a call takes not to matter. A learner whom each batch costs something names more
+  bytes: then it is up to 262 144 rows, but no more than a fourth of all, and its shards may be single batches.
 - A shard is about a 64th of the rows and at least 8 batches. Shards are what workers share out, and reading from inside a
   Parquet row group decodes it from its start, so a shard is whole row groups; but where that leaves fewer than 4 shards, row
   groups that decode to at most 64 MB are cut into up to 4, of two batches or more.
@@ -16,6 +17,7 @@ from .look import Look
 __all__ = ["Cuts", "cuts"]
 
 _BATCH_BYTES = 4 << 20
+_LONG = 1 << 18
 _GROUP_BYTES = 64 << 20
 _SHARDS, _FEW = 64, 4
 
@@ -30,17 +32,19 @@ def _up(rows: int, unit: int) -> int:
     return -(-rows // unit) * unit
 
 
-def cuts(found: Look) -> Cuts:
-    """The cuts for what was found.
+def cuts(found: Look, batch_bytes: int = _BATCH_BYTES) -> Cuts:
+    """The cuts for what was found, and for a learner who wants batches of at most so many bytes.
 
     >>> from types import SimpleNamespace
     >>> cuts(SimpleNamespace(rows=10_000_000, row_bytes=200, group_rows=1_000_000))
     Cuts(batch_rows=16384, shard_rows=1000000)
     """
     batch_rows = 1024
-    while batch_rows < 32768 and 2 * batch_rows * found.row_bytes <= _BATCH_BYTES:
+    long = batch_bytes > _BATCH_BYTES
+    most = max(32768, min(_LONG, found.rows // 4)) if long else 32768
+    while 2 * batch_rows <= most and 2 * batch_rows * found.row_bytes <= batch_bytes:
         batch_rows *= 2
-    least = 8 * batch_rows
+    least = batch_rows if long else 8 * batch_rows
     shard_rows = _up(max(least, -(-found.rows // _SHARDS)), batch_rows)
     group = found.group_rows
     if group >= batch_rows:

@@ -82,7 +82,7 @@ def _cached(made: Plan) -> bool:
 def _sampled(made: Plan) -> tuple[Probe | str, Job]:
     """The probe of a source that is to be packed: on its sample in memory, with the time its format takes to parse; and the job as it is expected."""
     source = made.source
-    rule = cuts(made.found)
+    rule = cuts(made.found, made.learner.batch_bytes)
     fixed = {**made.fixed, "shard_rows": made.fixed["shard_rows"] or rule.shard_rows, "batch_rows": made.fixed["batch_rows"] or rule.batch_rows}
     expected: Any = _Expected(made.found.rows, source.schema, source.content)
     job = Job(learner=made.learner, source=expected, **fixed)
@@ -272,7 +272,7 @@ def repriced(made: Plan, source: Any, learner: Any) -> Plan:
     from .look import look
 
     found = look(source)
-    rule = cuts(found)
+    rule = cuts(found, learner.batch_bytes)
     fixed = {**made.fixed, "shard_rows": made.fixed["shard_rows"] or rule.shard_rows, "batch_rows": made.fixed["batch_rows"] or rule.batch_rows}
     if not found.cuttable:
         raise BadFile("the packed source cannot be cut", where=str(made.root))

@@ -229,14 +229,15 @@ def plan(
     fitted: tuple[Reason, ...] = ()
     if chosen.encoder:
         whole, fitted = narrowed(whole, source.schema)
-    rule = cuts(found)
+    rule = cuts(found, whole.batch_bytes)
     fixed = {
         "shard_rows": shard_rows or rule.shard_rows, "batch_rows": batch_rows or rule.batch_rows, "seed": seed, "equal": equal, "start": getattr(start, "start", start),
     }  # fmt: skip
     reasons = (*chosen.reasons, *fitted)
     if shard_rows is None and batch_rows is None and found.cuttable:
         groups = ", shards are whole row groups or equal parts of one" if found.group_rows else ""
-        why = f"from the data alone: batches decode to at most 4 MB{groups}"
+        by = "data alone" if whole.batch_bytes == Learner.batch_bytes else "data and the learner alone"
+        why = f"from the {by}: batches decode to at most {whole.batch_bytes >> 20} MB{groups}"
         reasons = (*reasons, Reason(f"batches of {rule.batch_rows:,} and shards of {rule.shard_rows:,} rows", why))
     job = Job(learner=whole, source=source, **fixed) if found.cuttable else None
     if job is None:

@@ -47,7 +47,7 @@ def carried(learner: Learner, source: Source, *, on: str | None, memory: Any, se
     if where is not None and where.name == "rehearsal":
         raise BadField("a rehearsal gives no model", where="on", allowed="serial, processes:N, processes, None")
     if memory is None and where is not None and (where.name == "serial" or (where.name == "processes" and where.workers)):
-        rule = cuts(look(source))
+        rule = cuts(look(source), whole.batch_bytes)
         job = Job(learner=running, source=source, shard_rows=rule.shard_rows, batch_rows=rule.batch_rows, seed=seed, start=start)
         result = run(job, make_engine(where), events=events)
         facts = {**result.record, "on": str(where)}

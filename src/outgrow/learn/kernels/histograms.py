@@ -1,0 +1,222 @@
+"""Loops of boosted trees over the rows of one batch: bins, gradients as small whole numbers, segments of leaves, histograms.
+
+A row's gradient is one int32: 14 bits of gradient in the upper half, 11 bits of hessian in the lower, and above them a bit that says whether the row counts. A histogram adds all three at
+once, as one int64 (27, 24 and 13 bits), and is poured into wide sums every 8 191 rows, before a part can run over into the next: exact, and free of order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from .math import exp, log, log1pexp, sigmoid
+from .prefetch import prefetch
+
+__all__ = ["add_leaf", "add_values", "bins_of", "gradients", "held_loss", "partition", "slot_bins", "turned"]
+
+LOGISTIC, SOFTMAX, SQUARED, POISSON = range(4)  # as in learn/trees/losses
+_ROOM = 8191  # rows whose sums fit; also the largest whole number of a gradient
+_AHEAD = 24  # rows between asking for one and reading it
+_TILE = 512
+_NUDGE = 0.7  # added to the margin in Poisson's hessian, which keeps steps short where the rate is small
+
+
+@numba.njit(error_model="numpy")
+def bins_of(x: Any, edges: Any, width: int, codes: Any) -> None:
+    """codes[i, j] = 1 + how many edges of column j lie below x[i, j]; 0 where it is NaN. About 10 ns a value.
+
+    x : float64 (n, m). edges : float64 (m, 256), ascending, inf behind the last. codes : uint8 (n · width,), rows of width ≥ m.
+    """
+    n, m = x.shape
+    step = np.uint64(width)
+    for tile in range(0, n, _TILE):
+        end = min(n, tile + _TILE)
+        for j in range(m):
+            own = edges[j]
+            for i in range(tile, end):
+                v = x[i, j]
+                at = np.uint64(0)
+                at += np.uint64(128) if own[at + np.uint64(127)] < v else np.uint64(0)
+                at += np.uint64(64) if own[at + np.uint64(63)] < v else np.uint64(0)
+                at += np.uint64(32) if own[at + np.uint64(31)] < v else np.uint64(0)
+                at += np.uint64(16) if own[at + np.uint64(15)] < v else np.uint64(0)
+                at += np.uint64(8) if own[at + np.uint64(7)] < v else np.uint64(0)
+                at += np.uint64(4) if own[at + np.uint64(3)] < v else np.uint64(0)
+                at += np.uint64(2) if own[at + np.uint64(1)] < v else np.uint64(0)
+                at += np.uint64(1) if own[at] < v else np.uint64(0)
+                codes[np.uint64(i) * step + np.uint64(j)] = np.uint8(0) if v != v else np.uint8(at + np.uint64(1))
+
+
+@numba.njit(error_model="numpy")
+def slot_bins(slots: Any, bins: Any, first: int, width: int, codes: Any) -> None:
+    """codes[i, first + j] = bins[j, slots[i, j]]. slots : uint32 (n, k). bins : uint8 (k, slots of the table); a slot beyond is bin 0."""
+    n, k = slots.shape
+    for i in range(n):
+        for j in range(k):
+            slot = slots[i, j]
+            codes[i * width + first + j] = bins[j, slot] if slot < bins.shape[1] else np.uint8(0)
+
+
+@numba.njit(error_model="numpy")
+def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, first: int, keys: Any, share: int, scale: Any, g: Any, h: Any, packed: Any) -> float:
+    """The gradients of n rows in `outs` outputs, rounded up or down by chance, in proportion, so that sums are right on average. Gives the largest |gradient|.
+
+    Parameters
+    ----------
+    scores : float64 (outs, n). target : float64 (n,), a number or the class's place. weight : float64 (n,), or (0,).
+    counts : uint8 (n,), 1 for the rows to learn from.
+    first : position of the first row, which follows by hash; keys : uint64 (outs + 1,), one an output, the last for the draw of rows.
+    share : rows whose hash is below this (in 2^-32) take part; 2^32: all.
+    scale : float64 (2,), whole numbers for one of gradient and of hessian.
+    g, h : float64 (n,), overwritten. packed : int32 (outs, n), written.
+    """
+    outs, n = scores.shape
+    top = 0.0
+    for k in range(outs):
+        own = scores[k]
+        if loss == LOGISTIC:
+            for i in range(n):
+                p = sigmoid(own[i])
+                g[i] = p - target[i]
+                h[i] = p * (1.0 - p)
+        elif loss == SOFTMAX:
+            for i in range(n):
+                sum_, mine = 0.0, own[i]
+                for other in range(outs):
+                    sum_ += exp(scores[other, i] - mine)
+                p = 1.0 / sum_
+                g[i] = p - (1.0 if target[i] == k else 0.0)
+                h[i] = p * (1.0 - p) * (outs / (outs - 1.0))
+        elif loss == POISSON:
+            for i in range(n):
+                rate = exp(own[i])
+                g[i] = rate - target[i]
+                h[i] = exp(own[i] + _NUDGE)
+        else:
+            for i in range(n):
+                g[i] = own[i] - target[i]
+                h[i] = 1.0
+        if len(weight):
+            for i in range(n):
+                g[i] *= weight[i]
+                h[i] *= weight[i]
+        for i in range(n):
+            top = max(top, abs(g[i]) if counts[i] else 0.0)
+        g_unit, h_unit, key = scale[0], scale[1], keys[k]
+        for i in range(n):
+            z = np.uint64(first + i) * np.uint64(0x9E3779B97F4A7C15) + key
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z ^= z >> np.uint64(31)
+            a = np.floor(g[i] * g_unit + float(np.int64(z & np.uint64(0xFFFFFFFF))) * 2.0**-32)
+            b = np.floor(h[i] * h_unit + float(np.int64(z >> np.uint64(32))) * 2.0**-32)
+            both = (np.int32(min(max(a, -8191.0), 8191.0)) << 16) | np.int32(min(b, 2047.0)) | np.int32(0x8000)
+            packed[k, i] = both if counts[i] else np.int32(0)
+    if share < 1 << 32:
+        for i in range(n):
+            z = np.uint64(first + i) * np.uint64(0x9E3779B97F4A7C15) + keys[outs]
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z ^= z >> np.uint64(31)
+            if np.int64(z >> np.uint64(32)) >= share:
+                for k in range(outs):
+                    packed[k, i] = np.int32(0)
+    return top
+
+
+@numba.njit(error_model="numpy")
+def held_loss(loss: int, scores: Any, target: Any, weight: Any, counts: Any, sums: Any) -> None:
+    """Add the loss of the rows that do not count to sums[0] and their weight to sums[1], both in units of 2^-20: whole, so that any order gives the same."""
+    outs, n = scores.shape
+    for i in range(n):
+        w = weight[i] if len(weight) else 1.0
+        if counts[i] or not w > 0.0:
+            continue
+        y, s = target[i], scores[0, i]
+        if loss == LOGISTIC:
+            value = log1pexp(s) - y * s
+        elif loss == SOFTMAX:
+            sum_, mine = 0.0, scores[np.int64(y), i]
+            for k in range(outs):
+                sum_ += exp(scores[k, i] - mine)
+            value = log(sum_)
+        elif loss == POISSON:
+            value = exp(s) - y * s
+        else:
+            value = (s - y) * (s - y)
+        sums[0] += np.int64(np.floor(min(max(value * w, -1e6), 1e6) * 1048576.0))
+        sums[1] += np.int64(np.floor(min(w, 1e6) * 1048576.0))
+
+
+@numba.njit(error_model="numpy")
+def add_leaf(codes: Any, width: int, rows: Any, packed: Any, columns: int, local: Any, sums: Any) -> None:
+    """Add the rows of a leaf to its histogram.
+
+    codes : uint8 (n · width,). rows : uint32. packed : int32 (n,). local : int64 (columns · 256,), zeros before and after.
+    sums : int64 (columns · 256 · 3,): gradient, hessian and rows of each bin.
+    """
+    step, m = np.uint64(width), np.uint64(columns)
+    one = np.uint64(1)
+    begin, end = np.uint64(0), np.uint64(len(rows))
+    while begin < end:
+        upto = min(end, begin + np.uint64(_ROOM))
+        for i in range(begin, upto):
+            ahead = i + np.uint64(_AHEAD)
+            if ahead < end:
+                prefetch(codes, np.uint64(rows[ahead]) * step)
+            row = np.uint64(rows[i])
+            both = packed[row]
+            low = np.int64(both & 0xFFFF)
+            value = (np.int64(both >> 16) << 37) + ((low & 0x7FF) << 13) + (low >> 15)
+            base = row * step
+            place = np.uint64(0)
+            for j in range(np.uint64(0), m):
+                local[place + np.uint64(codes[base + j])] += value
+                place += np.uint64(256)
+        for k in range(columns * 256):
+            value = local[k]
+            if value != 0:
+                local[k] = 0
+                sums[3 * k] += value >> 37
+                sums[3 * k + 1] += (value >> 13) & 0xFFFFFF
+                sums[3 * k + 2] += value & 0x1FFF
+        begin = upto
+
+
+@numba.njit(error_model="numpy")
+def partition(codes: Any, left: Any, rows: Any, after: Any) -> int:
+    """The rows into after, in order: first those whose code goes left (left : uint8 (256,)). Gives how many these are. codes : uint8 (n,), of one column. rows, after : uint32 (r,)."""
+    place, back = np.uint64(0), np.uint64(len(rows))
+    one = np.uint64(1)
+    for i in range(np.uint64(0), np.uint64(len(rows))):
+        row = rows[i]
+        goes = np.uint64(left[codes[np.uint64(row)]])
+        after[place] = row
+        after[back - one] = row
+        place += goes
+        back -= one - goes
+    low, high = np.int64(place), np.int64(len(rows)) - 1  # the others came in from behind
+    while low < high:
+        after[low], after[high] = after[high], after[low]
+        low += 1
+        high -= 1
+    return np.int64(place)
+
+
+@numba.njit(error_model="numpy")
+def add_values(rows: Any, value: float, scores: Any) -> None:
+    """scores[row] += value for each of the rows."""
+    for i in range(np.uint64(0), np.uint64(len(rows))):
+        scores[np.uint64(rows[i])] += value
+
+
+@numba.njit(error_model="numpy")
+def turned(codes: Any, width: int, columns: Any) -> None:
+    """The codes of rows as columns : uint8 (m, n)."""
+    m, n = columns.shape
+    for tile in range(0, n, _TILE):
+        for j in range(m):
+            for i in range(tile, min(n, tile + _TILE)):
+                columns[j, i] = codes[i * width + j]

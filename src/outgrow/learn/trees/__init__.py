@@ -1,0 +1,1 @@
+"""Trees: bins, growth from histograms of whole numbers, and boosting."""

@@ -1,0 +1,279 @@
+"""Boosted trees: against scikit-learn's and plain definitions, the same from any cut, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.metrics import log_loss, mean_squared_error
+
+import outgrow as og
+from outgrow.core.combine import Then
+from outgrow.core.job import Job
+from outgrow.core.run import run
+from outgrow.data.batch import Design
+from outgrow.engines.processes import Processes
+from outgrow.engines.serial import Serial
+from outgrow.learn.trees.bins import _add_exactly, edges_of, encoded, slot_places, total
+
+F64 = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def rows(n: int, seed: int = 0, missing: float = 0.0) -> tuple[F64, F64]:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, 6))
+    z = x[:, 0] * x[:, 1] + np.sin(2 * x[:, 2]) + 0.5 * x[:, 3]
+    x[random.random(x.shape) < missing] = np.nan
+    return x, z
+
+
+def columns(x: F64, **more: Any) -> dict[str, Any]:
+    return {f"c{j}": x[:, j] for j in range(x.shape[1])} | more
+
+
+def fitted(learner: og.GradientBoosting, data: Mapping[str, Any], **options: Any) -> Any:
+    options = {"target": "y"} | options
+    source = og.read(dict(data), **options)
+    return og.plan(learner, source, on="serial").run().model
+
+
+def scored(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model predicts, as numpy arrays by column."""
+    found = model.predict(dict(data))
+    return {name: found[name].to_numpy() for name in found.column_names}
+
+
+def digest(learner: og.GradientBoosting, source: Any, shard_rows: int, batch_rows: int, engine: Any = None, seed: int = 0) -> str:
+    job = Job(learner=Then((og.OneHot(), learner)), source=source, shard_rows=shard_rows, batch_rows=batch_rows, seed=seed)
+    return str(run(job, engine or Serial()).record["digest"])
+
+
+# bins
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_edges__few_values__part_each_from_the_next(seed: int) -> None:
+    values = np.random.default_rng(seed).choice([-1e300, -3.5, 0.0, 1.0, 1.0 + 2**-52, 7.0, 1e300], 200)
+    edges = edges_of(values[:, None], 255)
+    codes = encoded(Design(dense=values[:, None], slots=np.zeros((200, 0), np.uint32), ragged=None, width=0, names=("a",)), edges, np.zeros((0, 0), np.uint8))[::16]
+    assert (codes == 1 + np.unique(values, return_inverse=True)[1]).all()
+
+
+def test_edges__many_values__bins_hold_about_as_many_rows_and_a_frequent_one_has_its_own() -> None:
+    random = np.random.default_rng(0)
+    values = np.concatenate([random.normal(size=60_000), np.zeros(30_000), np.full(5_000, np.nan)])[:, None]
+    edges = edges_of(values, 64)
+    codes = encoded(Design(dense=values, slots=np.zeros((len(values), 0), np.uint32), ragged=None, width=0, names=("a",)), edges, np.zeros((0, 0), np.uint8))[::16]
+    counts = np.bincount(codes, minlength=64)
+    assert counts[0] == 5_000
+    assert set(values[codes == codes[60_000], 0]) == {0.0}
+    others = np.sort(np.delete(counts, [0, codes[60_000]]))
+    assert codes.max() == 63
+    assert others[1] > 0.95 * 60_000 / 62  # one ends early, where the frequent value begins
+    assert others[-1] < 1.05 * 60_000 / 62
+
+
+def test_codes__are_one_more_than_the_edges_below() -> None:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(1000, 3))
+    edges = edges_of(random.normal(size=(5000, 3)), 256)
+    codes = encoded(Design(dense=x, slots=np.zeros((1000, 0), np.uint32), ragged=None, width=0, names=("a", "b", "c")), edges, np.zeros((0, 0), np.uint8)).reshape(1000, 16)
+    for j in range(3):
+        assert (codes[:, j] == 1 + np.searchsorted(edges[j], x[:, j])).all()
+
+
+def test_places__the_most_frequent_first__the_others_share_bin_0() -> None:
+    assert slot_places(np.array([[5, 0, 9, 9, 1]]), 4).tolist() == [[3, 0, 1, 2, 0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_total__is_the_exact_sum_rounded_once(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    values = np.concatenate([random.normal(size=500) * 10.0 ** random.integers(-300, 300, 500), [5e-324, -5e-324, 1e308, -1e308, 0.0, -0.0]])
+    sums = np.zeros(4096, np.int64)
+    _add_exactly(values, sums)
+    assert total(sums) == math.fsum(values)
+
+
+# quality, beside scikit-learn's trees of the same size
+
+
+def test_two_classes__loss_is_that_of_scikit_learn_or_less() -> None:
+    (x, z), (x_new, z_new) = rows(20_000), rows(20_000, 1)
+    chance = np.random.default_rng(2)
+    y, y_new = (chance.random(20_000) < 1 / (1 + np.exp(-z))).astype(int), (chance.random(20_000) < 1 / (1 + np.exp(-z_new))).astype(int)
+    model = fitted(og.GradientBoosting(trees=60), columns(x, y=y))
+    found = scored(model, columns(x_new))
+    peer = HistGradientBoostingClassifier(max_iter=60, early_stopping=False).fit(x, y).predict_proba(x_new)
+    assert log_loss(y_new, found["probability"]) < 1.01 * log_loss(y_new, peer)
+    assert (found["prediction"] == (found["probability"] > 0.5)).all()
+
+
+def test_more_classes__loss_is_that_of_scikit_learn_or_less() -> None:
+    (x, z), (x_new, z_new) = rows(12_000), rows(12_000, 1)
+    y, y_new = np.digitize(z, [-1, 0.5]), np.digitize(z_new, [-1, 0.5])
+    learner = og.GradientBoosting(trees=30, learning_rate=0.15)  # steps are shorter by (K - 1) / K, as LightGBM's are
+    model = fitted(learner, columns(x, y=np.array(["low", "mid", "top"])[y]))
+    found = scored(model, columns(x_new))
+    chances = np.stack([found[f"probability_{name}"] for name in ("low", "mid", "top")], 1)
+    peer = HistGradientBoostingClassifier(max_iter=30, early_stopping=False).fit(x, y).predict_proba(x_new)
+    assert np.allclose(chances.sum(1), 1)
+    assert log_loss(y_new, chances) < 1.03 * log_loss(y_new, peer)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_numbers__error_is_that_of_scikit_learn_or_less(missing: float) -> None:
+    (x, z), (x_new, z_new) = rows(20_000, 0, missing), rows(20_000, 1, missing)
+    found = scored(fitted(og.GradientBoosting(trees=60), columns(x, y=1e6 + 1e3 * z), task="number"), columns(x_new))["prediction"]
+    peer = HistGradientBoostingRegressor(max_iter=60, early_stopping=False).fit(x, z).predict(x_new)
+    assert mean_squared_error(z_new, (found - 1e6) / 1e3) < 1.02 * mean_squared_error(z_new, peer)
+
+
+def test_counts__error_is_that_of_scikit_learn_or_less() -> None:
+    from sklearn.metrics import mean_poisson_deviance
+
+    (x, z), (x_new, z_new) = rows(20_000), rows(20_000, 1)
+    chance = np.random.default_rng(2)
+    y, y_new = chance.poisson(np.exp(z)).astype(float), chance.poisson(np.exp(z_new)).astype(float)
+    found = scored(fitted(og.GradientBoosting(trees=60, loss="poisson", learning_rate=0.1 * np.exp(0.7)), columns(x, y=y), task="number"), columns(x_new))["prediction"]
+    peer = HistGradientBoostingRegressor(loss="poisson", max_iter=60, early_stopping=False).fit(x, y).predict(x_new)
+    assert mean_poisson_deviance(y_new, found) < 1.03 * mean_poisson_deviance(y_new, peer)
+
+
+def test_categories__fifty_without_order__one_split_parts_them() -> None:
+    random = np.random.default_rng(0)
+    town = random.integers(0, 50, 10_000)
+    worth = np.where(np.isin(town, random.permutation(50)[:25]), 1.0, 0.0)
+    model = fitted(og.GradientBoosting(trees=1, leaves=2, learning_rate=1.0), {"town": np.array([f"t{i}" for i in town]), "y": worth}, task="number", kinds={"town": "category"})
+    found = scored(model, {"town": [f"t{i}" for i in range(50)]})["prediction"]
+    right = np.array([worth[town == i][0] for i in range(50)])
+    assert np.abs(found - right).max() < 0.01
+    assert scored(model, {"town": ["never seen"]})["prediction"].shape == (1,)
+
+
+def test_missing__takes_the_side_that_gains() -> None:
+    x = np.where(np.arange(3000) % 3 == 0, np.nan, np.arange(3000.0))
+    y = np.where(np.isnan(x), 5.0, np.where(x < 1000, 5.0, 0.0))
+    model = fitted(og.GradientBoosting(trees=1, leaves=2, learning_rate=1.0), {"x": x, "y": y}, task="number")
+    assert scored(model, {"x": [np.nan, 10.0, 2000.0]})["prediction"].tolist() == pytest.approx([5.0, 5.0, 0.0], abs=0.02)  # a bin lies across 1000
+
+
+# one model, whatever the cut
+
+
+LEARNERS = {
+    "plain": og.GradientBoosting(trees=4, leaves=15),
+    "level": og.GradientBoosting(trees=3, leaves=12, growth="level", depth=5),
+    "drawn": og.GradientBoosting(trees=4, leaves=10, row_share=0.5, column_share=0.6),
+    "held": og.GradientBoosting(trees=40, leaves=31, learning_rate=0.5, min_rows=2, validation=0.3, patience=2),
+}
+
+
+def source_of(kind: str, n: int = 6000) -> Any:
+    x, z = rows(n, missing=0.1)
+    data = columns(x, town=np.array([f"t{int(v) % 17}" for v in 40 * np.abs(z)]), w=np.random.default_rng(3).integers(0, 3, n).astype(float))
+    targets: dict[str, tuple[Any, str | None]] = {"two": (z > 0, None), "three": (np.digitize(z, [-1, 0.5]), "classes"), "number": (z, "number")}
+    y, task = targets[kind]
+    return og.read(data | {"y": y}, target="y", weight="w", task=task)
+
+
+@pytest.mark.parametrize("kind", ["two", "three", "number"])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_digest__is_that_of_one_batch__from_any_cut_and_on_processes(name: str, kind: str) -> None:
+    source, learner = source_of(kind), LEARNERS[name]
+    one = digest(learner, source, 6000, 6000)
+    assert digest(learner, source, 997, 331) == digest(learner, source, 2048, 512)
+    again = digest(learner, source, 997, 331, Processes(3))
+    assert again == digest(learner, source, 997, 331)
+    assert again == one
+    assert digest(learner, source, 997, 331, Serial(kept_bytes=100_000)) == again  # most of what is kept is written to disk, and read again
+    assert digest(learner, source, 997, 331, Serial(kept_bytes=0), seed=1) != again
+
+
+def test_trees__do_not_depend_on_how_many_leaves_are_asked_for_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, learner = source_of("three"), LEARNERS["plain"]
+    found = digest(learner, source, 2048, 512)
+    monkeypatch.setattr("outgrow.learn.trees.boosting._AHEAD", 1)
+    assert digest(learner, source, 2048, 512) == found
+
+
+# settings
+
+
+def trees_of(model: Any) -> tuple[Any, list[int]]:
+    arrays = {name.partition("/")[2]: array for name, array in model.arrays.items()}
+    ends = [*arrays["roots"].tolist(), len(arrays["value"])]
+    return arrays, ends
+
+
+def test_settings__bound_the_trees() -> None:
+    x, z = rows(5000)
+    arrays, ends = trees_of(fitted(og.GradientBoosting(trees=7, leaves=9, min_rows=200, depth=3), columns(x, y=z), task="number"))
+    assert len(ends) == 8
+    for first, end in zip(ends, ends[1:], strict=False):
+        child, counted = arrays["child"][first:end], arrays["node_rows"][first:end]
+        assert (child == 0).sum() <= min(9, 2**3)
+        assert counted[child == 0].min() >= 200
+        assert counted[child == 0].sum() == counted[0] == 5000
+        for node in np.flatnonzero(child):
+            left = child[node] - first
+            assert counted[left] + counted[left + 1] == counted[node]
+
+
+def test_weights__two_are_as_good_as_standing_twice_in_the_first_tree() -> None:
+    x, z = rows(3000)
+    weight = np.random.default_rng(0).integers(1, 3, 3000)
+    twice = np.repeat(np.arange(3000), weight)
+    learner = og.GradientBoosting(trees=1, leaves=8, min_rows=1, min_hessian=30.0, learning_rate=1.0)
+    one = scored(fitted(learner, columns(x, y=z, w=weight.astype(float)), task="number", weight="w"), columns(x))["prediction"]
+    two = scored(fitted(learner, columns(x[twice], y=z[twice]), task="number"), columns(x))["prediction"]
+    assert np.corrcoef(one, two)[0, 1] > 0.97  # bins are those of other samples
+
+
+def test_class_weight__shifts_the_chances() -> None:
+    x, z = rows(4000)
+    data = columns(x, y=z > 1.5)
+    plain, even = (scored(fitted(og.GradientBoosting(trees=10, class_weight=w), data), columns(x))["probability"].mean() for w in (None, "balanced"))
+    assert plain < 0.2 < even
+
+
+def test_validation__keeps_the_trees_up_to_the_best() -> None:
+    x, z = rows(3000)
+    y = (np.random.default_rng(0).random(3000) < 1 / (1 + np.exp(-z))).astype(int)
+    _, ends = trees_of(fitted(og.GradientBoosting(trees=500, learning_rate=0.3, validation=0.3, patience=5), columns(x, y=y)))
+    assert 3 < len(ends) - 1 < 100
+
+
+def test_penalty__l1_beyond_all_gradients__leaves_no_split() -> None:
+    x, z = rows(500)
+    _, ends = trees_of(fitted(og.GradientBoosting(trees=5, l1=1e9), columns(x, y=z), task="number"))
+    assert len(ends) == 1
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(("data", "options", "learner", "words"), [
+    ({"y": [0, 1] * 20}, {}, og.GradientBoosting(), "no column"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 3}, {"task": "classes"}, og.GradientBoosting(loss="logistic"), "3 classes"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 2}, {}, og.GradientBoosting(loss="squared"), "has classes"),
+    ({"x": np.arange(40.0), "y": np.arange(40.0) - 5}, {"task": "number"}, og.GradientBoosting(loss="poisson"), "0 or more"),
+    ({"x": np.r_[np.inf, np.arange(39.0)], "y": np.arange(40) % 2}, {}, og.GradientBoosting(), "row 0, column 'x': the value is inf"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 2, "w": np.zeros(40)}, {"weight": "w"}, og.GradientBoosting(), "weight above 0"),
+    ({"x": np.arange(40.0), "y": np.r_[1e200, np.arange(39.0)]}, {"task": "number"}, og.GradientBoosting(), "overflow"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 2}, {}, og.GradientBoosting(validation=0.01), "leaves no row"),
+    ({"t": [f"some words {i} of text" for i in range(40)], "y": np.arange(40) % 2}, {"kinds": {"t": "text"}}, og.GradientBoosting(), "is a text"),
+])  # fmt: skip
+def test_rows_that_cannot_be_learned_from__are_refused_by_name(data: Any, options: Any, learner: Any, words: str) -> None:
+    with pytest.raises((og.BadInput, og.BadField), match=words):
+        fitted(learner, data, **options)
+
+
+def test_a_column_without_values__is_never_split() -> None:
+    model = fitted(og.GradientBoosting(trees=2), {"empty": np.full(400, np.nan), "x": np.arange(400.0), "y": np.arange(400.0) % 7}, task="number", kinds={"empty": "number"})
+    arrays, _ = trees_of(model)
+    assert set(arrays["column"][arrays["child"] > 0]) == {1}
