@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -214,7 +215,7 @@ def test_settings__bound_the_trees() -> None:
     x, z = rows(5000)
     arrays, ends = trees_of(fitted(og.GradientBoosting(trees=7, leaves=9, min_rows=200, depth=3), columns(x, y=z), task="number"))
     assert len(ends) == 8
-    for first, end in zip(ends, ends[1:], strict=False):
+    for first, end in pairwise(ends):
         child, counted = arrays["child"][first:end], arrays["node_rows"][first:end]
         assert (child == 0).sum() <= min(9, 2**3)
         assert counted[child == 0].min() >= 200

@@ -14,7 +14,7 @@ __all__ = ["add_exactly"]
 
 
 @intrinsic
-def _bits(_typing: Any, value: Any) -> Any:
+def _bits(_typing: Any, _value: Any) -> Any:
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(64))
 
@@ -29,7 +29,7 @@ def add_exactly(values: Any, sums: Any) -> None:
     """Add finite float64 values (n,) to sums int64 (2 · 2048,): for each exponent the upper 27 and then the lower 26 bits of the numbers before it."""
     for i in range(len(values)):
         raw = bits(values[i])
-        exponent = np.int64((raw >> np.uint64(52)) & np.uint64(0x7FF))
+        exponent: Any = np.int64((raw >> np.uint64(52)) & np.uint64(0x7FF))
         whole = np.int64(raw & np.uint64(0xFFFFFFFFFFFFF))
         if exponent > 0:
             whole |= np.int64(1) << 52

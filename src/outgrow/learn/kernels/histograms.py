@@ -1,7 +1,8 @@
 """Loops of boosted trees over the rows of one batch: bins, gradients as small whole numbers, segments of leaves, histograms.
 
-A row's gradient is one int32: 14 bits of gradient in the upper half, 11 bits of hessian in the lower, and above them a bit that says whether the row counts. A histogram adds all three at
-once, as one int64 (27, 24 and 13 bits), and is poured into wide sums every 8 191 rows, before a part can run over into the next: exact, and free of order.
+A row's gradient is one int32: 14 bits of gradient in the upper half, 11 bits of hessian in the lower, and above them a bit that says whether the
+row counts. A histogram adds all three at once, as one int64 (27, 24 and 13 bits), and is poured into wide sums every 8 191 rows, before a part can
+run over into the next: exact, and free of order.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def bins_of(x: Any, edges: Any, width: int, codes: Any) -> None:
                 at += np.uint64(4) if own[at + np.uint64(3)] < v else np.uint64(0)
                 at += np.uint64(2) if own[at + np.uint64(1)] < v else np.uint64(0)
                 at += np.uint64(1) if own[at] < v else np.uint64(0)
-                codes[np.uint64(i) * step + np.uint64(j)] = np.uint8(0) if v != v else np.uint8(at + np.uint64(1))
+                codes[np.uint64(i) * step + np.uint64(j)] = np.uint8(0) if np.isnan(v) else np.uint8(at + np.uint64(1))
 
 
 @numba.njit(error_model="numpy")
@@ -60,6 +61,43 @@ def slot_bins(slots: Any, bins: Any, first: int, width: int, codes: Any) -> None
 
 
 @numba.njit(error_model="numpy")
+def _slopes(loss: int, scores: Any, k: int, target: Any, g: Any, h: Any) -> None:
+    """Gradient and hessian of each row's loss by output k. g, h : float64 (n,), written."""
+    outs, n = scores.shape
+    own = scores[k]
+    if loss == LOGISTIC:
+        for i in range(n):
+            p = sigmoid(own[i])
+            g[i] = p - target[i]
+            h[i] = p * (1.0 - p)
+    elif loss == SOFTMAX:
+        for i in range(n):
+            odds, mine = 0.0, own[i]
+            for other in range(outs):
+                odds += exp(scores[other, i] - mine)
+            p = 1.0 / odds
+            g[i] = p - (1.0 if target[i] == k else 0.0)
+            h[i] = p * (1.0 - p) * (outs / (outs - 1.0))
+    elif loss == POISSON:
+        for i in range(n):
+            g[i] = exp(own[i]) - target[i]
+            h[i] = exp(own[i] + _NUDGE)
+    else:
+        for i in range(n):
+            g[i] = own[i] - target[i]
+            h[i] = 1.0
+
+
+@numba.njit(error_model="numpy")
+def _hash(position: int, key: int) -> Any:
+    """The finaliser of splitmix64, as core.rng has it."""
+    z = np.uint64(position) * np.uint64(0x9E3779B97F4A7C15) + key
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@numba.njit(error_model="numpy")
 def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, first: int, keys: Any, share: int, scale: Any, g: Any, h: Any, packed: Any) -> float:
     """The gradients of n rows in `outs` outputs, rounded up or down by chance, in proportion, so that sums are right on average. Gives the largest |gradient|.
 
@@ -67,7 +105,7 @@ def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, fir
     ----------
     scores : float64 (outs, n). target : float64 (n,), a number or the class's place. weight : float64 (n,), or (0,).
     counts : uint8 (n,), 1 for the rows to learn from.
-    first : position of the first row, which follows by hash; keys : uint64 (outs + 1,), one an output, the last for the draw of rows.
+    first : position of the first row. keys : uint64 (outs + 1,), what positions are hashed with for each output, and last for the draw of rows.
     share : rows whose hash is below this (in 2^-32) take part; 2^32: all.
     scale : float64 (2,), whole numbers for one of gradient and of hessian.
     g, h : float64 (n,), overwritten. packed : int32 (outs, n), written.
@@ -75,29 +113,7 @@ def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, fir
     outs, n = scores.shape
     top = 0.0
     for k in range(outs):
-        own = scores[k]
-        if loss == LOGISTIC:
-            for i in range(n):
-                p = sigmoid(own[i])
-                g[i] = p - target[i]
-                h[i] = p * (1.0 - p)
-        elif loss == SOFTMAX:
-            for i in range(n):
-                sum_, mine = 0.0, own[i]
-                for other in range(outs):
-                    sum_ += exp(scores[other, i] - mine)
-                p = 1.0 / sum_
-                g[i] = p - (1.0 if target[i] == k else 0.0)
-                h[i] = p * (1.0 - p) * (outs / (outs - 1.0))
-        elif loss == POISSON:
-            for i in range(n):
-                rate = exp(own[i])
-                g[i] = rate - target[i]
-                h[i] = exp(own[i] + _NUDGE)
-        else:
-            for i in range(n):
-                g[i] = own[i] - target[i]
-                h[i] = 1.0
+        _slopes(loss, scores, k, target, g, h)
         if len(weight):
             for i in range(n):
                 g[i] *= weight[i]
@@ -106,21 +122,14 @@ def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, fir
             top = max(top, abs(g[i]) if counts[i] else 0.0)
         g_unit, h_unit, key = scale[0], scale[1], keys[k]
         for i in range(n):
-            z = np.uint64(first + i) * np.uint64(0x9E3779B97F4A7C15) + key
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z ^= z >> np.uint64(31)
+            z = _hash(first + i, key)
             a = np.floor(g[i] * g_unit + float(np.int64(z & np.uint64(0xFFFFFFFF))) * 2.0**-32)
             b = np.floor(h[i] * h_unit + float(np.int64(z >> np.uint64(32))) * 2.0**-32)
             both = (np.int32(min(max(a, -8191.0), 8191.0)) << 16) | np.int32(min(b, 2047.0)) | np.int32(0x8000)
             packed[k, i] = both if counts[i] else np.int32(0)
     if share < 1 << 32:
         for i in range(n):
-            z = np.uint64(first + i) * np.uint64(0x9E3779B97F4A7C15) + keys[outs]
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z ^= z >> np.uint64(31)
-            if np.int64(z >> np.uint64(32)) >= share:
+            if np.int64(_hash(first + i, keys[outs]) >> np.uint64(32)) >= share:
                 for k in range(outs):
                     packed[k, i] = np.int32(0)
     return top
@@ -158,7 +167,6 @@ def add_leaf(codes: Any, width: int, rows: Any, packed: Any, columns: int, local
     sums : int64 (columns · 256 · 3,): gradient, hessian and rows of each bin.
     """
     step, m = np.uint64(width), np.uint64(columns)
-    one = np.uint64(1)
     begin, end = np.uint64(0), np.uint64(len(rows))
     while begin < end:
         upto = min(end, begin + np.uint64(_ROOM))
@@ -187,7 +195,10 @@ def add_leaf(codes: Any, width: int, rows: Any, packed: Any, columns: int, local
 
 @numba.njit(error_model="numpy")
 def partition(codes: Any, left: Any, rows: Any, after: Any) -> int:
-    """The rows into after, in order: first those whose code goes left (left : uint8 (256,)). Gives how many these are. codes : uint8 (n,), of one column. rows, after : uint32 (r,)."""
+    """The rows into after, in order: first those whose code goes left (left : uint8 (256,)). Gives how many these are.
+
+    codes : uint8 (n,), of one column. rows, after : uint32 (r,).
+    """
     place, back = np.uint64(0), np.uint64(len(rows))
     one = np.uint64(1)
     for i in range(np.uint64(0), np.uint64(len(rows))):
@@ -202,7 +213,7 @@ def partition(codes: Any, left: Any, rows: Any, after: Any) -> int:
         after[low], after[high] = after[high], after[low]
         low += 1
         high -= 1
-    return np.int64(place)
+    return int(place)
 
 
 @numba.njit(error_model="numpy")

@@ -15,7 +15,7 @@ from ...core.rng import hash64
 from ...core.state import State
 from ...data.batch import Batch, Design, DesignShape, aligned_empty
 from ...data.native import F8, I8, INT, U1, U4, Native
-from ..blocks import design_of, table_width, weights_of
+from ..blocks import design_of, weights_of
 
 __all__ = ["NUMBERS", "Look", "edges_of", "encoded", "slot_places", "total", "width_of"]
 
@@ -40,8 +40,8 @@ def width_of(shape: DesignShape) -> int:
 class Look(Fold):
     """Sums of the target, counts of the table's slots by column, and the numbers of some 200 000 rows: those whose hash is below a share of all.
 
-    state: weights int64 (K, 4096), exact sums (see `total`) of each class's weight, or (2, 4096), of weight and of weight times number; low, high, heaviest () of target and
-    weight; slots int64 (k, width), rows; sample float64 (r, m).
+    state: weights int64 (K, 4096), exact sums (see `total`) of each class's weight, or (2, 4096), of weight and of weight times number;
+    low, high, heaviest () of target and weight; slots int64 (k, width), rows; sample float64 (r, m).
     """
 
     traits: ClassVar[Traits] = Traits()
@@ -99,9 +99,9 @@ def total(sums: npt.NDArray[np.int64]) -> float:
 
 
 def edges_of(sample: F64, bins: int) -> F64:
-    """float64 (m, 256): for each column of the sample (r, m), NaN where missing, edges that part its values into at most `bins` - 1 bins of about equal counts; inf behind the last.
+    """float64 (m, 256): for each column of the sample (r, m), edges that part its values into at most `bins` - 1 bins of about equal counts; inf behind the last.
 
-    A column with no more values than bins has an edge halfway between each two of them.
+    NaN is a missing value. A column with no more values than bins has an edge halfway between each two of them.
     """
     out = np.full((sample.shape[1], NUMBERS), np.inf)
     for j in range(sample.shape[1]):

@@ -73,8 +73,8 @@ class GradientBoosting(Learner):
 
     Notes
     -----
-    model: ``edges`` float64 (m, 256) of the dense columns; ``places`` uint8 (k, width), the bin of each slot of categories; ``base`` (outs,), the score before the first tree; the trees as in
-    `trees.model.no_trees`.
+    model: ``edges`` float64 (m, 256) of the dense columns; ``places`` uint8 (k, width), the bin of each slot of categories; ``base`` (outs,), the score before
+    the first tree; the trees as in `trees.model.no_trees`.
 
     Kept beside each row: two bytes a column, and 17 to 25 bytes and 16 for each output. Rows are read once; after that, passes read what
     is kept alone: one a tree for gradients and the root, and about one for three splits.
@@ -361,7 +361,7 @@ class GradientBoosting(Learner):
         heaviest = float(carry["heaviest"])
         if loss == "squared":
             return self._scale(float(carry["top"]) + heaviest * moved, heaviest)
-        rate = float(np.exp(min(carry["peak"] + moved, 600.0)))
+        rate = float(np.exp(min(float(carry["peak"]) + moved, 600.0)))
         return self._scale(heaviest * max(rate, float(carry["high"])), heaviest * rate * float(np.exp(0.7)))
 
     def finish(self, context: Context, carry: State) -> State:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ class Tree:
     halves int64 (·, 3), of the left; depth int32; split bool, in the tree; front bool, a leaf of the tree.
     """
 
-    _EMPTY = {
+    _EMPTY: ClassVar[dict[str, tuple[Any, tuple[int, ...]]]] = {
         "column": (np.int32, ()), "child": (np.int32, ()), "bin": (np.int64, ()), "lefts": (np.uint8, (256,)), "gain": (np.float64, ()), "sums": (np.int64, (3,)),
         "halves": (np.int64, (3,)), "depth": (np.int32, ()), "split": (np.bool_, ()), "front": (np.bool_, ()),
     }  # fmt: skip

@@ -35,15 +35,16 @@ _turned = Native(_KERNELS, "turned", (U1(1), INT, U1(2, True)))
 class Grown(Fold):
     """Rows in the segments of the leaves they have fallen into; the pass splits some leaves and sums the histograms of the smaller halves.
 
-    given, for a pass that splits: ``splits`` int32 (s, 5): output, leaf, column, left child (the right one is next), the child to sum; ``lefts`` uint8 (s, 256),
-    bins that go left. For the first pass of a tree: ``step`` uint64 (outs + 1,), keys of its draws; ``scale`` float64 (2,); ``leaves`` int32 (l, 2), output and leaf, and
-    ``values`` float64 (l,): what the last trees add to the scores of the rows there.
+    given, for a pass that splits: ``splits`` int32 (s, 5): output, leaf, column, left child (the right one is next), the child to sum; ``lefts`` uint8
+    (s, 256), bins that go left. For the first pass of a tree: ``step`` uint64 (outs + 1,), keys of its draws; ``scale`` float64 (2,); ``leaves`` int32 (l, 2),
+    output and leaf, and ``values`` float64 (l,): what the last trees add to the scores of the rows there.
 
     state: ``sums`` int64 (s, columns · 256 · 3); ``held`` int64 (2,), loss and weight of the rows held out; ``top`` float64 (), the largest gradient;
     ``high`` float64 (), the largest score.
 
-    kept: ``codes`` uint8 (n · width,) and ``columns`` uint8 (m, n), the same turned; ``rows/o/l`` uint32, the rows of leaf l of output o, ascending; ``packed`` int32 (outs, n); ``scores`` float64 (outs, n); ``target``, ``weight`` float64; ``counts`` uint8, 1 for rows to learn from; ``first`` int64, the first position;
-    ``top`` float64.
+    kept: ``codes`` uint8 (n · width,) and ``columns`` uint8 (m, n), the same turned; ``rows/o/l`` uint32, the rows of leaf l of output o, ascending;
+    ``packed`` int32 (outs, n); ``scores`` float64 (outs, n); ``target``, ``weight`` float64; ``counts`` uint8, 1 for rows to learn from; ``first`` int64, the
+    first position; ``top`` float64.
     """
 
     traits: ClassVar[Traits] = Traits(order_free=True)
@@ -80,7 +81,9 @@ class Grown(Fold):
         if "by_class" in given:
             by_class = given["by_class"][batch.target]
             weight = weight * by_class if len(weight) else by_class
-        learned = np.ones(n, np.bool_) if not self.held else Permutation(self.rows, seed=self.seed, purpose="split").forward(batch.positions) >= round(self.held * self.rows)
+        learned = np.ones(n, np.bool_)
+        if self.held:  # the same rows that a pass over Rows("train") leaves out
+            learned = Permutation(self.rows, seed=self.seed, purpose="split").forward(batch.positions) >= round(self.held * self.rows)
         if len(weight):
             learned &= weight > 0
         codes = encoded(design, given["edges"], given["places"])
@@ -88,7 +91,8 @@ class Grown(Fold):
         add_trees(codes, self.width, given, scores)
         columns = np.empty((self.columns, n), np.uint8)
         _turned(codes, self.width, columns)
-        kept: State = {"codes": codes, "columns": columns, "scores": scores, "target": target, "weight": weight, "counts": learned.astype(np.uint8), "first": batch.positions[:1].copy()}
+        kept: State = {"codes": codes, "columns": columns, "scores": scores, "target": target, "weight": weight}
+        kept |= {"counts": learned.astype(np.uint8), "first": batch.positions[:1].copy()}
         kept = self._stepped(kept, given)
         for part in range(int(given["parts"])):
             kept = self._split(kept, given[f"splits/{part}"], given[f"lefts/{part}"])
