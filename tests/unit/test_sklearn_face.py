@@ -45,11 +45,13 @@ NAMES = [name for name in face.__all__ if name not in ("SklearnChain", "TargetEn
 SPARSE = ["BlockLinearClassifier", "FastICA", "GaussianNB", "KMeans", "LinearRegression", "LinearSVC", "LogisticRegression", "MultinomialNB", "OnlineLinearClassifier", "PCA",
     "TruncatedSVD"]
 SCALERS = ("RobustScaler", "StandardScaler")  # features, which predict nothing
-QUICK: dict[str, dict[str, Any]] = {"MLPClassifier": {"max_iter": 3}, "MLPRegressor": {"max_iter": 3}}
+QUICK: dict[str, dict[str, Any]] = {
+    "GradientBoostingClassifier": {"n_estimators": 3}, "GradientBoostingRegressor": {"n_estimators": 3}, "MLPClassifier": {"max_iter": 3}, "MLPRegressor": {"max_iter": 3},
+}  # fmt: skip
 
 
 def target_of(name: str) -> Any:
-    if name in ("BlockLinearRegressor", "LinearRegression", "OnlineLinearRegressor", "MLPRegressor", "LocallyWeightedRegression"):
+    if name in ("BlockLinearRegressor", "GradientBoostingRegressor", "LinearRegression", "OnlineLinearRegressor", "MLPRegressor", "LocallyWeightedRegression"):
         return NUMBER
     made = getattr(face, name)()
     return THREE if sklearn.base.is_classifier(made) else None

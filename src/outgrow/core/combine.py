@@ -24,6 +24,18 @@ def shown(found: Any) -> str:
     return repr(found) if isinstance(found, str | int | float) else f"of type {type(found).__name__}"
 
 
+_GIVEN: list[tuple[Mapping[str, Any], State]] = []  # the last one that a fold behind features was asked with, and what that fold sees of it
+
+
+def _inner(given: Mapping[str, Any]) -> State:
+    """What a fold behind features sees; made once a pass, since a pass may have many batches and little to do for each."""
+    held = _GIVEN[-1:]
+    if not held or held[0][0] is not given:
+        held = [(given, under("given", given))]
+        _GIVEN[:] = held
+    return held[0][1]
+
+
 @dataclass(frozen=True)
 class Applied(Fold):
     """A fold that sees its batches through fitted features; `given` holds ``fitted/i/…`` and ``given/…``."""
@@ -43,26 +55,26 @@ class Applied(Fold):
     def see(self, batch: Any, given: Mapping[str, Any]) -> Any:
         for i, feature in enumerate(self.features):
             batch = feature.apply(under(f"fitted/{i}", given), batch, self.fitting)
-        return self.fold.see(batch, under("given", given))
+        return self.fold.see(batch, _inner(given))
 
     def init(self, given: Mapping[str, Any]) -> State:
-        return self.fold.init(under("given", given))
+        return self.fold.init(_inner(given))
 
     def update(self, state: State, batch: Any, given: Mapping[str, Any]) -> State:
-        return self.fold.update(state, batch, under("given", given))
+        return self.fold.update(state, batch, _inner(given))
 
     def merge(self, left: State, right: State, given: Mapping[str, Any]) -> State:
-        return self.fold.merge(left, right, under("given", given))
+        return self.fold.merge(left, right, _inner(given))
 
     @property
     def keep(self) -> Any:
         keep = self.fold.keep
-        return keep and (lambda kept, batch, given: keep(kept, batch, under("given", given)))
+        return keep and (lambda kept, batch, given: keep(kept, batch, _inner(given)))
 
     @property
     def emit(self) -> Any:
         emit = self.fold.emit
-        return emit and (lambda batch, given: emit(batch, under("given", given)))
+        return emit and (lambda batch, given: emit(batch, _inner(given)))
 
 
 @dataclass(frozen=True)

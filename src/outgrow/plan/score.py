@@ -18,7 +18,7 @@ from ..core.events import Events
 from ..core.job import Job
 from ..core.learner import Feature, Learner
 from ..core.run import Result, run
-from ..core.state import State, under
+from ..core.state import State, under, unpack_strings
 from .budget import parse_bytes
 from .calibrate import calibrated
 from .cuts import cuts
@@ -229,10 +229,21 @@ def _encoder(model: Model) -> tuple[Any, Any, Mapping[str, Any], dict[str, Any]]
             continue
         fitted = under(f"{i}", model.arrays)
         after = stage.schema(fitted, schema)
-        if getattr(after, "design", None) is not None and "table" in weights and "dense" in weights:
+        if getattr(after, "design", None) is not None and ({"table", "dense"} <= weights.keys() or "roots" in weights):
             return stage, schema, fitted, weights
         schema = after
     return None
+
+
+def _gained(encoder: Any, schema: Any, fitted: Mapping[str, Any], trees: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Columns by their share of what the splits of all trees gained."""
+    shape = encoder.schema(fitted, schema).design
+    named = unpack_strings("columns", dict(fitted)) if "columns.bytes" in fitted else [f"column {j} of the table" for j in range(shape.k)]
+    names = [*shape.names, *named]
+    inner = trees["child"] > 0
+    gained = np.bincount(trees["column"][inner], trees["gain"][inner], len(names))
+    shares = gained / max(gained.sum(), 1e-300)
+    return [(names[j], float(shares[j])) for j in np.argsort(-shares, kind="stable") if shares[j] > 0]
 
 
 def _strong(weights: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
@@ -268,7 +279,7 @@ def slot_names(model: Model, source: Any, *, rows: int, slots: int = _NAMED) -> 
 
 
 def strongest(model: Model, most: int = 12, what: Any = None, *, rows: int | None = None) -> list[tuple[str, float]]:
-    """The features that weigh most, by name, with the weight of largest size over the outputs.
+    """The features that weigh most, by name, with the weight of largest size over the outputs; of trees the columns, with their share of all gain.
 
     Hashed slots get their names from `what`, rows as the model was fitted on (the first `rows` of them, or all); a slot that none of
     them names is shown by number.
@@ -276,6 +287,8 @@ def strongest(model: Model, most: int = 12, what: Any = None, *, rows: int | Non
     found = _encoder(model)
     if found is None:
         return []
+    if "roots" in found[3]:
+        return _gained(*found)[:most]
     from ..data.features.hashing import Hashing
     from ..data.features.names import dense_names
 

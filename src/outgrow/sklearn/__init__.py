@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .local import LocallyWeightedRegression
     from .networks import MLPClassifier, MLPRegressor
     from .online import OnlineLinearClassifier, OnlineLinearRegressor
+    from .trees import GradientBoostingClassifier, GradientBoostingRegressor
     from .words import TfidfVectorizer
 
 _PLACES = {
@@ -34,6 +35,8 @@ _PLACES = {
     "FastICA": "components",
     "GaussianMixture": "clusters",
     "GaussianNB": "bayes",
+    "GradientBoostingClassifier": "trees",
+    "GradientBoostingRegressor": "trees",
     "KMeans": "clusters",
     "LinearDiscriminantAnalysis": "discriminant",
     "LinearRegression": "linear",
@@ -63,6 +66,8 @@ __all__ = [
     "FastICA",
     "GaussianMixture",
     "GaussianNB",
+    "GradientBoostingClassifier",
+    "GradientBoostingRegressor",
     "KMeans",
     "LinearDiscriminantAnalysis",
     "LinearRegression",

@@ -28,7 +28,7 @@ _NUDGE = 0.7  # added to the margin in Poisson's hessian, which keeps steps shor
 def bins_of(x: Any, edges: Any, width: int, codes: Any) -> None:
     """codes[i, j] = 1 + how many edges of column j lie below x[i, j]; 0 where it is NaN. About 10 ns a value.
 
-    x : float64 (n, m). edges : float64 (m, 256), ascending, inf behind the last. codes : uint8 (n · width,), rows of width ≥ m.
+    x : float64 (n, m). edges : float64 (m, 256), ascending, the largest number behind the last. codes : uint8 (n · width,), rows of width ≥ m.
     """
     n, m = x.shape
     step = np.uint64(width)

@@ -17,11 +17,12 @@ from ...data.batch import Batch, Design, DesignShape, aligned_empty
 from ...data.native import F8, I8, INT, U1, U4, Native
 from ..blocks import design_of, weights_of
 
-__all__ = ["NUMBERS", "Look", "edges_of", "encoded", "slot_places", "total", "width_of"]
+__all__ = ["LAST", "NUMBERS", "Look", "edges_of", "encoded", "slot_places", "total", "width_of"]
 
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
 NUMBERS = 256  # bins of a column at most, that of missing values included; a code is one byte
+LAST = np.finfo(np.float64).max  # behind the last edge: nothing is above
 _SAMPLE = 200_000
 _SAMPLE_BYTES = 256 << 20
 _KERNELS = "outgrow.learn.kernels.histograms"
@@ -99,11 +100,11 @@ def total(sums: npt.NDArray[np.int64]) -> float:
 
 
 def edges_of(sample: F64, bins: int) -> F64:
-    """float64 (m, 256): for each column of the sample (r, m), edges that part its values into at most `bins` - 1 bins of about equal counts; inf behind the last.
+    """float64 (m, 256): for each column of the sample (r, m), edges that part its values into at most `bins` - 1 bins of about equal counts; the largest float64 behind the last.
 
     NaN is a missing value. A column with no more values than bins has an edge halfway between each two of them.
     """
-    out = np.full((sample.shape[1], NUMBERS), np.inf)
+    out = np.full((sample.shape[1], NUMBERS), LAST)
     for j in range(sample.shape[1]):
         column = np.sort(sample[:, j])
         column = column[: np.searchsorted(column, np.nan)]

@@ -15,7 +15,7 @@ from ...core.state import State, prefixed, under
 from ...data.batch import Batch
 from .. import class_weights
 from ..blocks import design_of, shape_of, table_width
-from .bins import NUMBERS, Look, edges_of, encoded, slot_places, total, width_of
+from .bins import LAST, NUMBERS, Look, edges_of, encoded, slot_places, total, width_of
 from .growing import Growth, Tree
 from .model import add_trees, grown_onto, no_trees
 from .rows import Grown, keys_of
@@ -267,7 +267,7 @@ class GradientBoosting(Learner):
         schema, loss = context.schema, _LOSSES[self._loss(context)]
         weights = np.array([total(sums) for sums in found["weights"]])
         carry = carry | {"stage": np.array(_STEP), "edges": edges_of(found["sample"], self.bins), "places": slot_places(found["slots"], self.bins)}
-        carry["bins"] = np.concatenate([np.isfinite(carry["edges"]).sum(1) + 2, carry["places"].max(1, initial=0).astype(np.int64) + 1]).astype(np.int32)
+        carry["bins"] = np.concatenate([(carry["edges"] < LAST).sum(1) + 2, carry["places"].max(1, initial=0).astype(np.int64) + 1]).astype(np.int32)
         heaviest = float(found["heaviest"])
         if loss in ("logistic", "softmax"):
             class_weights.refuse_single(schema, weights)
@@ -376,7 +376,8 @@ class GradientBoosting(Learner):
 
     # the model
 
-    def _scores(self, model: State, batch: Batch) -> F64:
+    def scores(self, model: State, batch: Batch) -> F64:
+        """(outs, n): the sums of the trees, before they become chances or counts."""
         design = design_of(batch)
         if design.dense.shape[1] != len(model["edges"]) or design.slots.shape[1] != len(model["places"]):
             raise BadInput("the columns are not those of the model", where=batch.place, todo="Give the columns that the model was trained on.")
@@ -390,7 +391,7 @@ class GradientBoosting(Learner):
         """``prediction`` (n,): a class, with ``probability`` of the second of two, or ``probability_<class>`` of each of more; or a number."""
         from ..kernels.dense import probabilities
 
-        scores = self._scores(model, batch)
+        scores = self.scores(model, batch)
         classes = batch.schema.classes
         if self.loss in ("squared", "poisson") or (self.loss is None and not classes and len(scores) == 1):
             return {"prediction": np.exp(scores[0]) if self.loss == "poisson" else scores[0]}
