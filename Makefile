@@ -30,8 +30,8 @@ test: setup ## everything, warnings as errors, random order
 matrix: setup ## every learner on every engine, whole and killed, on clusters of its own; the table is kept in bench/results (long)
 	$(BIN)/python bench/matrix.py
 
-quick: setup ## the units, under two minutes
-	$(BIN)/python -m pytest -q -m "not slow and not field" tests/unit
+quick: setup ## the units, under two minutes, on all cores
+	$(BIN)/python -m pytest -q -n auto -m "not slow and not field" tests/unit
 
 demo: $(STAMP)-run ## real flights: plan, learn on one process and on three, kill one, compare
 	$(BIN)/python demo/flights.py

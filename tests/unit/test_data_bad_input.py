@@ -205,6 +205,7 @@ def test_task__is_inferred_from_all_rows(target: list, task: str, classes: tuple
     assert got.tolist() == ([classes.index(value) for value in target] if classes else target)
 
 
+@pytest.mark.slow
 def test_task__a_class_beyond_the_sample__is_found(tmp_path: Path) -> None:
     y = np.zeros(300_000, np.int64)
     y[::2] = 1

@@ -99,6 +99,7 @@ def _hashed(rows=ROWS):
 
 
 @pytest.mark.parametrize("slots", [400, 700], ids=["Newton in narrow blocks", "L-BFGS in wide blocks"])
+@pytest.mark.slow
 def test_hashed__table_cut_into_ranges_of_slots__is_the_uncut_optimum(slots):
     source, features = _read(_hashed()), (og.Hashing(bits=10, interactions=("a:b",)),)
     found = _fit(og.BlockLinear(l2=1.0, block_slots=slots, tolerance=1e-8), source, features)
@@ -186,6 +187,7 @@ def test_kept__lost_in_the_middle__is_rebuilt_block_by_block_to_the_same_bits():
     assert asked == [f"margins/{i}" for i in range(3)]  # once a block for all batches of the lane
 
 
+@pytest.mark.slow
 def test_processes__one_two_and_three__give_serials_digest(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

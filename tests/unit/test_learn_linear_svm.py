@@ -53,6 +53,7 @@ def test_fit__intercept_scaling__penalises_the_intercept_as_scikit_learn(arrays,
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("narrow", [True, False])
+@pytest.mark.slow
 def test_fit__slots_ragged_entries_and_dense_columns__narrow_and_wide_agree_with_scikit_learn(arrays, fitted, monkeypatch, classes, narrow):
     if not narrow:
         monkeypatch.setattr(linear_svm, "_NARROW", 10)

@@ -87,6 +87,7 @@ def test_fit__all_rows_a_step__every_step_is_that_of_scikit_learn(arrays, fitted
 
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("virtual", [1, 8])
+@pytest.mark.slow
 def test_fit__an_epoch_of_steps__is_that_of_scikit_learn_in_the_shuffled_order(arrays, fitted, classes, virtual):
     x, y = problem(610, classes=classes)
     source = arrays(x, y, classes=range(classes))
@@ -100,6 +101,7 @@ def test_fit__an_epoch_of_steps__is_that_of_scikit_learn_in_the_shuffled_order(a
 
 
 @pytest.mark.parametrize("classes", [0, 2])
+@pytest.mark.slow
 def test_fit__to_its_end__the_loss_is_that_of_scikit_learn_or_lower(arrays, fitted, classes):
     x, y = problem(1500, classes=classes)
     y = y if classes else y + np.random.default_rng(2).normal(size=1500)

@@ -89,6 +89,7 @@ def test_weights__row_by_row__are_those_of_hashing_vectorizer_and_transformer() 
         np.testing.assert_allclose(np.sort(ours[[i]].data), np.sort(theirs[i].data), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_signed_words__keep_their_weights_up_to_the_sign() -> None:
     plain, signed = og.TfIdf(bits=20), og.TfIdf(bits=20, signed=True)
     fitted = fitted_on(plain, rows_of(TEXTS))

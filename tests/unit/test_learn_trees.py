@@ -247,6 +247,7 @@ def test_weights__two_are_as_good_as_standing_twice_in_the_first_tree() -> None:
     assert np.corrcoef(one, two)[0, 1] > 0.97  # bins are those of other samples
 
 
+@pytest.mark.slow
 def test_class_weight__shifts_the_chances() -> None:
     x, z = rows(4000)
     data = columns(x, y=z > 1.5)

@@ -59,6 +59,7 @@ def test_fit__columns_scaled_from_a_thousandth_to_a_thousand__reaches_the_optimu
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("width", [40, 300])
+@pytest.mark.slow
 def test_fit__slots_ragged_entries_and_dense_columns__narrow_and_wide_agree_with_scikit_learn(arrays, fitted, classes, width):
     rng = np.random.default_rng(3)
     n = 1500
@@ -220,6 +221,7 @@ def test_ask__wide_weights__few_lanes(arrays):
     assert LogisticRegression().ask(narrow, LogisticRegression().begin(narrow))[0].cover.kind == "shards"
 
 
+@pytest.mark.slow
 def test_sums__a_wide_table__no_block_of_rows_times_columns(monkeypatch):
     import outgrow as og
     from outgrow.learn import logistic_sums

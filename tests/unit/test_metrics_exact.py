@@ -182,6 +182,7 @@ def model_of(rows: Path, target: str, **named: Any) -> Any:
 
 
 @pytest.mark.parametrize("target", ["two", "three"])
+@pytest.mark.slow
 def test_evaluate_exact__of_a_file__scikit_learns_figure_and_the_same_on_every_engine(rows: Path, tmp_path: Path, target: str) -> None:
     model, table = model_of(rows, target), pq.read_table(rows)
     plain, found = og.evaluate(model, rows), og.evaluate(model, rows, exact=True)

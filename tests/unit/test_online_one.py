@@ -40,6 +40,7 @@ def examples(kind):
 
 @pytest.mark.parametrize("kind", ["binary", "classes", "number"])
 @pytest.mark.parametrize("fields", [{}, {"update": "ftrl", "learning_rate": 0.1, "l1": 0.1}, {"l2": 0.01}])
+@pytest.mark.slow
 def test_one_by_one__beside_a_fit_on_a_table__gives_the_same_bits(kind, fields):
     rows, y = examples(kind)
     table = pa.table({name: [row[name] for row in rows] for name in rows[0]} | {"y": y})

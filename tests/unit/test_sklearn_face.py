@@ -288,6 +288,7 @@ def test_model__is_saved_and_knows_its_labels(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("width", [40, 400])
 @pytest.mark.parametrize("name", SPARSE)
+@pytest.mark.slow
 def test_sparse_rows__narrow_or_wide__give_what_dense_rows_give(name: str, width: int) -> None:
     rows = sp.random(300, width, density=0.1, random_state=1, format="csr", data_rvs=lambda n: RNG.integers(1, 9, n).astype(float))
     y = target_of(name)
