@@ -265,7 +265,7 @@ class Learner:
     """
 
     version: ClassVar[int] = 1
-    batch_bytes: ClassVar[int] = 4 << 20  # that a batch decodes to at most, where nobody names its rows; more where each batch costs the learner something
+    batch_bytes: ClassVar[int] = 4 << 20  # that a batch decodes to at most, where nobody names its rows; more: batches are few, since each costs the learner something
 
     def begin(self, context: Context, start: State | None = None) -> State:
         """The first carry; `start` is the arrays of an earlier model (warm start)."""

@@ -146,11 +146,12 @@ class Processes(Measured):
     def _pick(self, worker: _Worker, todo: list[Block], passes: tuple[Pass, ...]) -> Block | None:
         """The next block for a worker: one whose kept arrays it holds, else one nobody holds, else the first.
 
-        None where others hold all that is left, and it would take them several reads to rebuild (`Pass.again`).
+        None where others hold all that is left, and rebuilding it would take several reads (`Pass.again`), or one in place of none (`Fold.beside`).
         """
         homes = [self._homes.get((passes[b.which].kept, b.level, b.index)) if passes[b.which].kept else None for b in todo]
         best = min(range(len(todo)), key=lambda i: (0 if homes[i] == worker.number else 1 if homes[i] is None else 2, i))
-        if homes[best] not in (None, worker.number) and passes[todo[best].which].again:
+        item = passes[todo[best].which]
+        if homes[best] not in (None, worker.number) and (item.again or item.fold.beside):
             return None
         return todo.pop(best)
 

@@ -1,11 +1,12 @@
 """Where rows are cut. Cuts are part of the job and so of the model: they follow from the data alone, by the rule written here.
 
 - A batch is the largest power of two of rows that decodes to at most 4 MB, from 1 024 to 32 768: it stays near the caches, and
-  a column of it is long enough for the time a call takes not to matter. A learner whom each batch costs something names more
-  bytes: then it is up to 262 144 rows, but no more than a fourth of all, and its shards may be single batches.
+  a column of it is long enough for the time a call takes not to matter.
 - A shard is about a 64th of the rows and at least 8 batches. Shards are what workers share out, and reading from inside a
   Parquet row group decodes it from its start, so a shard is whole row groups; but where that leaves fewer than 4 shards, row
   groups that decode to at most 64 MB are cut into up to 4, of two batches or more.
+- For a learner whom each batch costs something, and who so names more bytes, batches and shards are one: 4, 8, 16 … equal parts of all
+  rows, as few as have at most 393 216 rows and those bytes each; fewer than 4 where they would have under 32 768.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .look import Look
 __all__ = ["Cuts", "cuts"]
 
 _BATCH_BYTES = 4 << 20
-_LONG = 1 << 18
+_SHORT, _LONG = 1 << 15, 3 << 17
 _GROUP_BYTES = 64 << 20
 _SHARDS, _FEW = 64, 4
 
@@ -38,13 +39,19 @@ def cuts(found: Look, batch_bytes: int = _BATCH_BYTES) -> Cuts:
     >>> from types import SimpleNamespace
     >>> cuts(SimpleNamespace(rows=10_000_000, row_bytes=200, group_rows=1_000_000))
     Cuts(batch_rows=16384, shard_rows=1000000)
+    >>> cuts(SimpleNamespace(rows=10_000_000, row_bytes=200, group_rows=1_000_000), 64 << 20)
+    Cuts(batch_rows=313344, shard_rows=313344)
     """
     batch_rows = 1024
-    long = batch_bytes > _BATCH_BYTES
-    most = max(32768, min(_LONG, found.rows // 4)) if long else 32768
-    while 2 * batch_rows <= most and 2 * batch_rows * found.row_bytes <= batch_bytes:
+    if batch_bytes > _BATCH_BYTES:
+        parts = min(_FEW, max(1, found.rows // _SHORT))
+        while found.rows > parts * min(_LONG, max(batch_rows, batch_bytes // max(1, found.row_bytes))):
+            parts *= 2
+        batch_rows = _up(max(1, -(-found.rows // parts)), batch_rows)
+        return Cuts(batch_rows, batch_rows)
+    while batch_rows < 32768 and 2 * batch_rows * found.row_bytes <= _BATCH_BYTES:
         batch_rows *= 2
-    least = batch_rows if long else 8 * batch_rows
+    least = 8 * batch_rows
     shard_rows = _up(max(least, -(-found.rows // _SHARDS)), batch_rows)
     group = found.group_rows
     if group >= batch_rows:

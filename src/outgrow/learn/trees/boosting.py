@@ -85,7 +85,7 @@ class GradientBoosting(Learner):
     >>> x = np.arange(400.0)
     >>> rows = og.read({"x": x, "y": np.where(x < 100, 1.0, np.where(x < 300, 5.0, 2.0))}, target="y", task="number")
     >>> learner = og.GradientBoosting(trees=30, learning_rate=0.5)
-    >>> og.plan(learner, rows, on="serial").run().model.predict({"x": [50.0, 200.0, 350.0]})["prediction"].round(3).tolist()
+    >>> og.plan(learner, rows, on="serial").run().model.predict({"x": [50.0, 200.0, 350.0]})["prediction"].to_numpy().round(2).tolist()
     [1.0, 5.0, 2.0]
     """
 
