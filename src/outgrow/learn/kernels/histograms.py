@@ -19,6 +19,7 @@ __all__ = ["add_leaf", "add_values", "bins_of", "gradients", "held_loss", "parti
 
 LOGISTIC, SOFTMAX, SQUARED, POISSON = range(4)  # as in learn/trees/losses
 _ROOM = 8191  # rows whose sums fit; also the largest whole number of a gradient
+_TURN = 1023  # rows that are gone over before the next columns
 _AHEAD = 24  # rows between asking for one and reading it
 _TILE = 512
 _NUDGE = 0.7  # added to the margin in Poisson's hessian, which keeps steps short where the rate is small
@@ -160,37 +161,53 @@ def held_loss(loss: int, scores: Any, target: Any, weight: Any, counts: Any, sum
 
 
 @numba.njit(error_model="numpy")
-def add_leaf(codes: Any, width: int, rows: Any, packed: Any, columns: int, local: Any, sums: Any) -> None:
-    """Add the rows of a leaf to its histogram.
+def add_leaf(words: Any, width: int, rows: Any, packed: Any, columns: int, local: Any, sums: Any) -> None:
+    """Add the rows of a leaf to its histogram: eight columns at a time, whose bins lie in the first cache, over some thousand rows.
 
-    codes : uint8 (n · width,). rows : uint32. packed : int32 (n,). local : int64 (columns · 256,), zeros before and after.
+    words : uint64 (n · width / 8,), the codes of rows. rows : uint32. packed : int32 (n,).
+    local : int64 (columns up to the next multiple of 8 · 256 + 1024,), zeros before and after but for the last 1024, which are overwritten.
     sums : int64 (columns · 256 · 3,): gradient, hessian and rows of each bin.
     """
-    step, m = np.uint64(width), np.uint64(columns)
-    begin, end = np.uint64(0), np.uint64(len(rows))
+    step, blocks = np.uint64(width >> 3), np.uint64((columns + 7) >> 3)
+    byte = np.uint64(255)
+    spare = np.uint64(len(local) - 1024)
+    begin, end, held = np.uint64(0), np.uint64(len(rows)), np.uint64(0)
     while begin < end:
-        upto = min(end, begin + np.uint64(_ROOM))
+        upto = min(end, begin + np.uint64(_TURN))
         for i in range(begin, upto):
-            ahead = i + np.uint64(_AHEAD)
-            if ahead < end:
-                prefetch(codes, np.uint64(rows[ahead]) * step)
-            row = np.uint64(rows[i])
-            both = packed[row]
+            both = packed[np.uint64(rows[i])]
             low = np.int64(both & 0xFFFF)
-            value = (np.int64(both >> 16) << 37) + ((low & 0x7FF) << 13) + (low >> 15)
-            base = row * step
-            place = np.uint64(0)
-            for j in range(np.uint64(0), m):
-                local[place + np.uint64(codes[base + j])] += value
-                place += np.uint64(256)
-        for k in range(columns * 256):
-            value = local[k]
-            if value != 0:
-                local[k] = 0
-                sums[3 * k] += value >> 37
-                sums[3 * k + 1] += (value >> 13) & 0xFFFFFF
-                sums[3 * k + 2] += value & 0x1FFF
+            local[spare + i - begin] = (np.int64(both >> 16) << 37) + ((low & 0x7FF) << 13) + (low >> 15)
+        for block in range(np.uint64(0), blocks):
+            at = block << np.uint64(11)
+            for i in range(begin, upto):
+                if block == np.uint64(0):
+                    ahead = i + np.uint64(_AHEAD)
+                    if ahead < end:
+                        prefetch(words, np.uint64(rows[ahead]) * step)
+                value = local[spare + i - begin]
+                codes = words[np.uint64(rows[i]) * step + block]
+                local[at + (codes & byte)] += value
+                local[at + np.uint64(256) + ((codes >> np.uint64(8)) & byte)] += value
+                local[at + np.uint64(512) + ((codes >> np.uint64(16)) & byte)] += value
+                local[at + np.uint64(768) + ((codes >> np.uint64(24)) & byte)] += value
+                local[at + np.uint64(1024) + ((codes >> np.uint64(32)) & byte)] += value
+                local[at + np.uint64(1280) + ((codes >> np.uint64(40)) & byte)] += value
+                local[at + np.uint64(1536) + ((codes >> np.uint64(48)) & byte)] += value
+                local[at + np.uint64(1792) + (codes >> np.uint64(56))] += value
+        held += upto - begin
         begin = upto
+        if held + np.uint64(_TURN) > np.uint64(_ROOM) or begin >= end:
+            held = np.uint64(0)
+            for k in range(columns << 8):
+                value = local[k]
+                if value != 0:
+                    local[k] = 0
+                    sums[3 * k] += value >> 37
+                    sums[3 * k + 1] += (value >> 13) & 0xFFFFFF
+                    sums[3 * k + 2] += value & 0x1FFF
+            for k in range(columns << 8, np.int64(blocks) << 11):  # of columns that are not there
+                local[k] = 0
 
 
 @numba.njit(error_model="numpy")

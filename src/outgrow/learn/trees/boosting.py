@@ -222,7 +222,7 @@ class GradientBoosting(Learner):
             return (Pass(fold=look, rows=self.sees()),)
         given: State = self._step(context, carry)
         if stage == _GROW:
-            given = self._splits(context, carry)
+            given = self._splits(self._asked(context, carry, self._growth(context, carry)))
         elif "leaves" in carry:
             given |= {"leaves": carry["leaves"], "values": carry["values"]}
         return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"]) + 1),)
@@ -233,13 +233,14 @@ class GradientBoosting(Learner):
     def _tree(self, carry: State, out: int) -> Tree:
         return Tree(under(f"{out}", carry))
 
-    def _asked(self, context: Context, carry: State) -> list[tuple[Tree, list[tuple[int, int, int, int, int]]]]:
-        growth = self._growth(context, carry)
+    def _asked(self, context: Context, carry: State, growth: Growth) -> list[tuple[Tree, list[tuple[int, int, int, int, int]]]]:
+        """The trees under way, and what each asks to be split."""
         return [(tree, tree.splits(growth, out)) for out in range(self._outs(context)) for tree in (self._tree(carry, out),)]
 
-    def _splits(self, context: Context, carry: State) -> State:
+    @staticmethod
+    def _splits(trees: list[tuple[Tree, list[tuple[int, int, int, int, int]]]]) -> State:
         splits, lefts = [], []
-        for tree, asked in self._asked(context, carry):
+        for tree, asked in trees:
             splits += asked
             lefts += [tree.nodes["lefts"][node] for _, node, _, _, _ in asked]
         return {"splits": np.array(splits, np.int32).reshape(-1, 5), "lefts": np.array(lefts, np.uint8).reshape(-1, 256)}
@@ -251,7 +252,7 @@ class GradientBoosting(Learner):
         done = int(carry["parts"]) if int(carry["stage"]) == _GROW else 0
         given |= {f"{name}/{i}": carry[f"{name}/{i}"] for i in range(done) for name in ("splits", "lefts")}
         if int(carry["stage"]) == _GROW:
-            now = self._splits(context, carry)
+            now = self._splits(self._asked(context, carry, self._growth(context, carry)))
             given |= {f"{name}/{done}": array for name, array in now.items()}
             done += 1
         return given | {"parts": np.array(done)}
@@ -326,16 +327,17 @@ class GradientBoosting(Learner):
         return carry | ({"stage": np.array(_DONE)} if tree - int(carry["best"]) >= self.patience else {})
 
     def _grown(self, context: Context, carry: State, state: State) -> State:
-        growth, at = self._growth(context, carry), 0
-        now, after = self._splits(context, carry), dict[str, Any]()
-        for out, (tree, splits) in enumerate(self._asked(context, carry)):
+        growth, at, after = self._growth(context, carry), 0, dict[str, Any]()
+        trees = self._asked(context, carry, growth)
+        now = self._splits(trees)
+        for out, (tree, splits) in enumerate(trees):
             if splits:
                 tree.grow(growth, splits, state["sums"][at : at + len(splits)])
                 at += len(splits)
             after |= prefixed(f"{out}", tree.state())
         rest = {name: array for name, array in carry.items() if not name.partition("/")[0].isdigit()}
         carry = rest | after | {f"{name}/{int(carry['parts'])}": array for name, array in now.items()} | {"parts": carry["parts"] + 1}
-        return carry if any(tree.wanted(growth) for tree in self._trees(context, carry)) else self._finished(context, carry)
+        return carry if any(tree.wanted(growth) for tree, _ in trees) else self._finished(context, carry)
 
     def _finished(self, context: Context, carry: State) -> State:
         """All trees of this round of boosting are grown: put them to the others, and say what they add to whom."""

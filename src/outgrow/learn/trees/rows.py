@@ -18,14 +18,14 @@ from ..blocks import design_of, weights_of
 from .bins import encoded
 from .model import add_trees
 
-__all__ = ["Grown", "keys_of"]
+__all__ = ["Grown", "keys_of", "scratch"]
 
 _KERNELS = "outgrow.learn.kernels.histograms"
 
 
 _gradients = Native(_KERNELS, "gradients", (INT, F8(2), F8(1), F8(1), U1(1), INT, Array("uint64", 1), INT, F8(1), F8(1, True), F8(1, True), I4(2, True)), FLOAT)
 _held_loss = Native(_KERNELS, "held_loss", (INT, F8(2), F8(1), F8(1), U1(1), I8(1, True)))
-_add_leaf = Native(_KERNELS, "add_leaf", (U1(1), INT, U4(1), I4(1), INT, I8(1, True), I8(1, True)))
+_add_leaf = Native(_KERNELS, "add_leaf", (Array("uint64", 1), INT, U4(1), I4(1), INT, I8(1, True), I8(1, True)))
 _partition = Native(_KERNELS, "partition", (U1(1), U1(1), U4(1), U4(1, True)), INT)
 _add_values = Native(_KERNELS, "add_values", (U4(1), FLOAT, F8(1, True)))
 _turned = Native(_KERNELS, "turned", (U1(1), INT, U1(2, True)))
@@ -121,11 +121,11 @@ class Grown(Fold):
 
     def update(self, state: State, batch: Any, given: Mapping[str, Any]) -> State:
         kept = batch.kept
-        local = np.zeros(self.columns * 256, np.int64)
+        local, words = np.zeros(scratch(self.columns), np.int64), kept["codes"].view(np.uint64)
         fresh = "splits" not in given
         leaves = [(out, 0) for out in range(self.outs)] if fresh else [(out, leaf) for out, _, _, _, leaf in given["splits"].tolist()]
         for i, (out, leaf) in enumerate(leaves):
-            _add_leaf(kept["codes"], self.width, kept[f"rows/{out}/{leaf}"], kept["packed"][out], self.columns, local, state["sums"][i])
+            _add_leaf(words, self.width, kept[f"rows/{out}/{leaf}"], kept["packed"][out], self.columns, local, state["sums"][i])
         if fresh:
             state["top"], state["high"] = np.maximum(state["top"], kept["top"]), np.maximum(state["high"], kept["scores"].max())
             if self.held:
@@ -136,6 +136,11 @@ class Grown(Fold):
         left["sums"] += right["sums"]
         left["held"] += right["held"]
         return left | {"top": np.maximum(left["top"], right["top"]), "high": np.maximum(left["high"], right["high"])}
+
+
+def scratch(columns: int) -> int:
+    """Numbers of int64 that `_add_leaf` works in."""
+    return -(-columns // 8) * 8 * 256 + 1024
 
 
 def keys_of(seed: int, tree: int, outs: int) -> npt.NDArray[np.uint64]:
