@@ -193,7 +193,7 @@ def test_evaluate_exact__of_a_file__scikit_learns_figure_and_the_same_on_every_e
     if target == "two":
         assert abs(plain["auc"] - found["auc"]) <= plain["auc_error"] + 1e-12
     assert {name: value for name, value in found.items() if name[:3] != "auc"} == {name: value for name, value in plain.items() if name[:3] != "auc"}
-    assert og.evaluate(model, rows, exact=True, on="processes:2", scratch=tmp_path, memory="2GB") == found
+    assert og.evaluate(model, rows, exact=True, on="processes:2", scratch=tmp_path, memory="8GB") == found
     assert not list(tmp_path.iterdir())
 
 

@@ -51,7 +51,7 @@ def test_a_budget_too_small_to_predict_in__is_refused_and_nothing_is_written(mod
     with pytest.raises(Refused, match="too few"):
         predict(model, rows / "rows.parquet", tmp_path / "scores.parquet", memory="9MB")
     assert not list(tmp_path.iterdir())
-    found = predict(model, rows / "rows.parquet", tmp_path / "scores.parquet", memory="2GB")
+    found = predict(model, rows / "rows.parquet", tmp_path / "scores.parquet", memory="8GB")
     assert found["rows"] == pq.read_metadata(tmp_path / "scores.parquet").num_rows == 30_000
     assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
 

@@ -106,7 +106,7 @@ def test_two_processes__one_digest(name: str) -> None:
 
 
 def test_memory__goes_through_the_plan_to_the_same_model() -> None:
-    assert fitted("LogisticRegression", memory="1GB").model_.digest == fitted("LogisticRegression").model_.digest
+    assert fitted("LogisticRegression", memory="8GB").model_.digest == fitted("LogisticRegression").model_.digest
     with pytest.raises(og.OutgrowError, match="memory"):
         fitted("LogisticRegression", memory="1MB")
 
