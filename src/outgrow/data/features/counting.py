@@ -13,11 +13,16 @@ from ...core.errors import BadFile, BadInput
 from ...core.learner import Fold, Traits
 from ...core.state import State
 from ..batch import Batch, Codes, Dictionary, Texts
+from ..native import I8, INT, U1, Native
 from .blocks import codes_of, strings_of
 
 __all__ = ["Counts", "Top", "strings_array", "text_array"]
 
 Text = Any  # a pyarrow LargeStringArray
+_unite = Native(
+    "outgrow.data.features.sorted_strings", "unite",
+    (U1(1), I8(1), I8(1), U1(1), I8(1), I8(1), U1(1, True), I8(1, True), I8(1, True), I8(1, True), I8(1, True)), INT,
+)  # fmt: skip
 
 
 def text_array(values: Any) -> Text:
@@ -51,6 +56,11 @@ def _packed(strings: Text) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]
     return whole[offsets[0] : offsets[-1]].copy(), offsets - offsets[0]
 
 
+def _no_places(_: Any) -> dict[int, Any]:
+    """For `Dictionary.derive`: where its values stand in the state of a column, not known yet."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Counts(Fold):
     """How often each value of some category columns occurs: integers over sorted strings, so any order and any cut give the same bits.
@@ -73,6 +83,8 @@ class Counts(Fold):
         return state
 
     def update(self, state: State, batch: Batch, given: Mapping[str, Any]) -> State:
+        import pyarrow.compute as pc
+
         for j, name in enumerate(self.columns):
             column = codes_of(batch, name)
             text = column.dictionary.derive("text", text_array)
@@ -80,18 +92,25 @@ class Counts(Fold):
             if len(found) > len(text) + 1:
                 raise BadInput(f"column {name!r} holds a code outside its dictionary of {len(text)} values", where=batch.place)
             seen = np.flatnonzero(found[1:])
-            counts, lost = found[1:][seen], found[0]
-            places = self._places(state, j, column.dictionary, text)[seen]
-            if len(places) and places.min() >= 0:  # nothing new, as in nearly every batch but the first
-                total = state[f"{j}.counts"].copy()
-                np.add.at(total, places, counts)
-                state = {**state, f"{j}.counts": total, f"{j}.missing": np.array(int(state[f"{j}.missing"]) + int(lost))}
-                continue
-            strings = text.take(seen)
-            if strings.null_count:
-                null = strings.is_null().to_numpy(zero_copy_only=False)
-                lost, counts, strings = lost + counts[null].sum(), counts[~null], strings.drop_null()
-            state = self._added(state, j, strings, counts, int(lost), batch.place)
+            counts, lost = found[1:][seen], int(found[0])
+            known = self._places(state, j, column.dictionary, text)
+            new = seen[known[seen] < 0]
+            total = state[f"{j}.counts"].copy()
+            old = known[seen] >= 0
+            np.add.at(total, known[seen][old], counts[old])
+            state = {**state, f"{j}.counts": total}
+            if len(new):  # nearly always in the first batches; after that where values have long tails
+                strings = text.take(new)
+                counts = counts[~old]
+                if strings.null_count:
+                    null = strings.is_null().to_numpy(zero_copy_only=False)
+                    lost, new, counts, strings = lost + int(counts[null].sum()), new[~null], counts[~null], strings.drop_null()
+                order = pc.sort_indices(strings).to_numpy()
+                state, before, places = self._united(state, j, *_packed(strings.take(order)), counts[order], batch.place)
+                known = np.where(known >= 0, before[known], -1) if len(before) else known.copy()
+                known[new[order]] = places
+                column.dictionary.derive("places", _no_places)[j] = state[f"{j}.offsets"], known
+            state = {**state, f"{j}.missing": np.array(int(state[f"{j}.missing"]) + lost)}
         return state
 
     @staticmethod
@@ -99,7 +118,7 @@ class Counts(Fold):
         """Where each value of a dictionary stands in the state, -1 where it does not; kept while both are the same."""
         import pyarrow.compute as pc
 
-        offsets, held = state[f"{j}.offsets"], dictionary.derive("places", lambda _: {})
+        offsets, held = state[f"{j}.offsets"], dictionary.derive("places", _no_places)
         if j not in held or held[j][0] is not offsets:
             found = pc.index_in(text, value_set=strings_array(state[f"{j}.bytes"], offsets), skip_nulls=True)
             held[j] = offsets, found.fill_null(-1).to_numpy().astype(np.int64)
@@ -108,34 +127,25 @@ class Counts(Fold):
 
     def merge(self, left: State, right: State, given: Mapping[str, Any]) -> State:
         for j in range(len(self.columns)):
-            strings = strings_array(right[f"{j}.bytes"], right[f"{j}.offsets"])
-            left = self._added(left, j, strings, right[f"{j}.counts"], int(right[f"{j}.missing"]), "")
+            left, _, _ = self._united(left, j, right[f"{j}.bytes"], right[f"{j}.offsets"], right[f"{j}.counts"], "")
+            left = {**left, f"{j}.missing": np.array(int(left[f"{j}.missing"]) + int(right[f"{j}.missing"]))}
         return left
 
-    def _added(self, state: State, j: int, strings: Text, counts: npt.NDArray[np.int64], missing: int, where: str) -> State:
-        """The state with these counts of column j added; `strings` in any order, and a value perhaps twice."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        state = {**state, f"{j}.missing": np.array(int(state[f"{j}.missing"]) + missing)}
-        before = strings_array(state[f"{j}.bytes"], state[f"{j}.offsets"])
-        places = pc.index_in(strings, value_set=before)
-        if places.null_count == 0:
-            total = state[f"{j}.counts"].copy()
-            np.add.at(total, places.to_numpy(), counts)
-            return {**state, f"{j}.counts": total}
-        coded = pa.concat_arrays([before, strings]).dictionary_encode()
-        total = np.zeros(len(coded.dictionary), np.int64)
-        np.add.at(total, coded.indices.to_numpy(), np.concatenate([state[f"{j}.counts"], counts]))
-        if len(total) > self.limit:
-            raise BadInput(
-                f"column {self.columns[j]!r} has more than {self.limit} categories",
-                where=where,
-                todo=self.todo,
-            )
-        order = pc.sort_indices(coded.dictionary)
-        data, offsets = _packed(coded.dictionary.take(order))
-        return {**state, f"{j}.bytes": data, f"{j}.offsets": offsets, f"{j}.counts": total[order.to_numpy()]}
+    def _united(
+        self, state: State, j: int, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], where: str
+    ) -> tuple[State, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The state with these counts of column j added, and where its values and the added ones stand in it. The strings are sorted; one may stand twice."""
+        own, ends, held = state[f"{j}.bytes"], state[f"{j}.offsets"], state[f"{j}.counts"]
+        most = len(held) + len(counts)
+        out, starts, sums = np.empty(len(own) + len(data), np.uint8), np.empty(most + 1, np.int64), np.empty(most, np.int64)
+        before, places = np.empty(len(held), np.int64), np.empty(len(counts), np.int64)
+        distinct = _unite(own, ends, held, data, offsets, counts, out, starts, sums, before, places)
+        if distinct > self.limit:
+            raise BadInput(f"column {self.columns[j]!r} has more than {self.limit} categories", where=where, todo=self.todo)
+        if distinct == len(held):
+            return {**state, f"{j}.counts": sums[:distinct].copy()}, before, places  # the same strings, and so the same offsets for whoever knows them
+        whole: State = {f"{j}.bytes": out[: starts[distinct]].copy(), f"{j}.offsets": starts[: distinct + 1].copy(), f"{j}.counts": sums[:distinct].copy()}
+        return {**state, **whole}, before, places
 
 
 @dataclass(frozen=True)
