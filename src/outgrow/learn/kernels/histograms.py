@@ -17,7 +17,7 @@ from .prefetch import prefetch
 
 __all__ = ["add_leaf", "add_values", "bins_of", "gradients", "held_loss", "partition", "slot_bins", "turned"]
 
-LOGISTIC, SOFTMAX, SQUARED, POISSON = range(4)  # as in learn/trees/losses
+LOGISTIC, SOFTMAX, SQUARED, POISSON = range(4)  # places as in learn/trees/boosting
 _ROOM = 8191  # rows whose sums fit; also the largest whole number of a gradient
 _TURN = 1023  # rows that are gone over before the next columns
 _AHEAD = 24  # rows between asking for one and reading it

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["leaves_of", "sum_trees"]
+__all__ = ["sum_trees"]
 
 _TILE = 256  # rows whose bins stay in the first cache while all trees go over them
 
@@ -35,19 +35,3 @@ def sum_trees(codes: Any, width: int, roots: Any, outs: int, column: Any, child:
                     node = down + np.uint64(1) - goes
                     down = np.uint64(child[node])
                 own[i] += value[node]
-
-
-@numba.njit(error_model="numpy")
-def leaves_of(codes: Any, width: int, root: int, column: Any, child: Any, masks: Any, n: int, leaf: Any) -> None:
-    """leaf[i] : int32, the node of the tree at `root` that row i falls into."""
-    step = np.uint64(width)
-    for i in range(n):
-        node = np.uint64(root)
-        base = np.uint64(i) * step
-        down = np.uint64(child[node])
-        while down:
-            code = np.uint64(codes[base + np.uint64(column[node])])
-            goes = (masks[node * np.uint64(4) + (code >> np.uint64(6))] >> (code & np.uint64(63))) & np.uint64(1)
-            node = down + np.uint64(1) - goes
-            down = np.uint64(child[node])
-        leaf[i] = node

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...core.learner import Fold, Traits
 from ...core.rng import hash64
 from ...core.state import State
-from ...data.batch import Batch, Design, DesignShape, aligned_empty
+from ...data.batch import Batch, Design, aligned_empty
 from ...data.native import F8, I8, INT, U1, U4, Native
 from ..blocks import design_of, weights_of
 
@@ -32,9 +32,9 @@ _add_exactly = Native("outgrow.learn.kernels.exact", "add_exactly", (F8(1), I8(1
 _slot_bins = Native(_KERNELS, "slot_bins", (U4(2), U1(2), INT, INT, U1(1, True)))
 
 
-def width_of(shape: DesignShape) -> int:
+def width_of(columns: int) -> int:
     """Bytes of a row's codes: its columns, up to the next multiple of 16."""
-    return -(-max(1, len(shape.names) + shape.k) // 16) * 16
+    return -(-max(1, columns) // 16) * 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ def slot_places(counts: npt.NDArray[np.int64], bins: int) -> U8:
 def encoded(design: Design, edges: F64, places: U8) -> U8:
     """uint8 (n · width,): the codes of the rows, dense columns first."""
     n, m = design.dense.shape
-    width = -(-max(1, m + len(places)) // 16) * 16
+    width = width_of(m + len(places))
     codes: U8 = aligned_empty((n * width,), np.uint8)
     codes[:] = 0
     if m:

@@ -153,7 +153,7 @@ class GradientBoosting(Learner):
 
     def _fold(self, context: Context) -> Grown:
         return Grown(
-            loss=self._loss(context), outs=self._outs(context), columns=self._columns(context), width=width_of(shape_of(context.schema)),
+            loss=self._loss(context), outs=self._outs(context), columns=self._columns(context), width=width_of(self._columns(context)),
             share=round(self.row_share * 2.0**32), held=self.validation, rows=context.rows, seed=context.seed,
         )  # fmt: skip
 
@@ -183,7 +183,7 @@ class GradientBoosting(Learner):
         most = self.trees * (1 + -(-(self.leaves - 1) // min(ahead, 3)))
         return Price(
             state=max(outs * ahead * histogram, sample), given=300 * ahead * outs, passes=(2, 1 + most),
-            kept_per_row=width_of(shape_of(context.schema)) + columns + 18 + 24 * outs,
+            kept_per_row=width_of(self._columns(context)) + columns + 18 + 24 * outs,
         )  # fmt: skip
 
     # rounds
@@ -385,8 +385,7 @@ class GradientBoosting(Learner):
             raise BadInput("the columns are not those of the model", where=batch.place, todo="Give the columns that the model was trained on.")
         scores = np.repeat(model["base"][:, None], batch.rows, axis=1)
         codes = encoded(design, model["edges"], model["places"])
-        width = -(-max(1, len(model["edges"]) + len(model["places"])) // 16) * 16
-        add_trees(codes, width, model, scores)
+        add_trees(codes, width_of(len(model["edges"]) + len(model["places"])), model, scores)
         return scores
 
     def predict(self, model: State, batch: Batch) -> dict[str, Any]:
