@@ -1,6 +1,6 @@
 """The Spark engine against MLlib on one standalone cluster (2 workers of 1 core), and against `processes:2`.
 
-    .venv/bin/python bench/spark_vs_mllib.py [--clicks 200000] [--dense 500000] [--long 10000000] [--only hashed dense svm bayes pca mixture k-means linear overhead]
+    .venv/bin/python bench/spark_vs_mllib.py [--clicks 200000] [--dense 500000] [--long 10000000] [--only hashed dense svm bayes pca mixture k-means linear boosting overhead]
 
 Both read the same Parquet files, on disk or after a pass that keeps them (Spark: `cache()` of the assembled vectors; outgrow: the
 packed cache). Between passes MLlib keeps its blocks of rows in the executors, outgrow its encoded rows (`hold`, 512 MiB a worker).
@@ -10,6 +10,7 @@ packed cache). Between passes MLlib keeps its blocks of rows in the executors, o
   from one online pass (counted). Log losses on other rows say that the two models are alike.
 - Linear support vectors: MLlib minimises the hinge, ours its square; compared by accuracy, each to its own optimum or 100 rounds.
 - k-means and mixtures make the same number of rounds, full covariances; linear regression, PCA and Gaussian naive Bayes have one answer.
+- Boosted trees: as many trees of the same depth, level by level, 256 bins, at least 20 rows a leaf.
 
 Start-up is apart: ours until every executor has the job, MLlib's until a session has run a job of one row. Wall seconds, one run
 each: run it on a quiet machine. Parts run one by one keep each other's rows of the day.
@@ -50,9 +51,10 @@ from outgrow.plan.cuts import cuts
 from outgrow.plan.look import look
 
 COLUMNS, CLUSTERS, ROUNDS, BITS, L2, COMPONENTS = 30, 20, 10, 18, 10.0, 5
+TREES, DEPTH = 20, 5
 MEMORY = 1400  # MB an executor
 CLOSE = 1e-4  # of the last objective, where the clock of the hashed regression stops
-PARTS = ("hashed", "dense", "svm", "bayes", "pca", "mixture", "k-means", "linear")
+PARTS = ("hashed", "dense", "svm", "bayes", "pca", "mixture", "k-means", "linear", "boosting")
 
 
 @dataclass
@@ -168,6 +170,20 @@ def mllib_accuracy(model: Any, frame: Any, rows: int) -> tuple[float, float]:
     return model.transform(frame).where("prediction = c").count() / rows, rounds
 
 
+def mllib_likelihood(file: Path) -> Callable[[Any, Any, int], tuple[float, float]]:
+    """Of its mixture's weights, means and covariances; the one it tells adds 2e-16 to every density, and those of 30 columns are smaller."""
+
+    def of(model: Any, _frame: Any, _rows: int) -> tuple[float, float]:
+        from scipy.special import logsumexp
+        from scipy.stats import multivariate_normal
+
+        x = np.stack([pq.read_table(file, columns=[f"x{j:02d}"]).column(0).to_numpy() for j in range(COLUMNS)], 1).astype(np.float64)
+        parts = [multivariate_normal(row.mean.toArray(), row.cov.toArray()).logpdf(x) + np.log(w) for row, w in zip(model.gaussiansDF.collect(), model.weights, strict=True)]
+        return float(logsumexp(parts, axis=0).mean()), float(model.summary.numIter)
+
+    return of
+
+
 def peer(master: str, case: Case, rows: int) -> dict[str, Any]:
     """MLlib from disk and from its cache."""
     found: dict[str, Any] = {}
@@ -190,8 +206,8 @@ def peer(master: str, case: Case, rows: int) -> dict[str, Any]:
 
 
 def job_of(learner: Any, source: Any) -> Job:
-    rule = cuts(look(source))
-    return Job(learner=learner, source=source, shard_rows=min(rule.shard_rows, 1 << 17), batch_rows=rule.batch_rows)
+    rule = cuts(look(source), learner.batch_bytes)
+    return Job(learner=learner, source=source, shard_rows=max(rule.batch_rows, min(rule.shard_rows, 1 << 17)), batch_rows=rule.batch_rows)
 
 
 def fitted(job: Job, engine: Any) -> Ours:
@@ -260,6 +276,7 @@ def estimator(part: str, rows: int) -> Any:
         "mixture": partial(clustering.GaussianMixture, k=COMPONENTS, maxIter=ROUNDS, tol=0.0, seed=0),
         "k-means": partial(clustering.KMeans, k=CLUSTERS, maxIter=ROUNDS, tol=0.0, seed=0),
         "linear": partial(regression.LinearRegression, labelCol="y", solver="normal", standardization=False),
+        "boosting": partial(classification.GBTClassifier, labelCol="c", maxIter=TREES, maxDepth=DEPTH, maxBins=256, stepSize=0.1, minInstancesPerNode=20, seed=0),
     }
     return made[part]()
 
@@ -285,10 +302,12 @@ def cases(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Case
         ("pca", f"PCA, {COMPONENTS}", "", og.PCA(components=COMPONENTS), "variance explained", lambda found: found.facts["explained"],
          lambda model, *_: (float(sum(model.explainedVariance)), 1.0)),
         ("mixture", f"Gaussian mixture, {COMPONENTS}", "", og.GaussianMixture(components=COMPONENTS, max_rounds=ROUNDS, tolerance=0.0), "log likelihood a row",
-         lambda found: found.facts["log_likelihood"], lambda model, *_: (model.summary.logLikelihood / rows, float(model.summary.numIter))),
+         lambda found: found.facts["log_likelihood"], mllib_likelihood(path)),
         ("k-means", f"k-means, {CLUSTERS}", "", og.KMeans(clusters=CLUSTERS, max_rounds=ROUNDS, tolerance=0.0), "inertia a row",
          lambda found: found.facts["inertia"] / rows, lambda model, *_: (model.summary.trainingCost / rows, float(model.summary.numIter))),
         ("linear", "linear regression", "y", og.LinearRegression(), "squared error", squares(path), lambda model, *_: (model.summary.meanSquaredError, 1.0)),
+        ("boosting", f"boosting, {TREES} trees of depth {DEPTH}", "c", og.GradientBoosting(trees=TREES, leaves=1 << DEPTH, depth=DEPTH, growth="level"), "accuracy", accuracy(path),
+         lambda *told: (mllib_accuracy(*told)[0], float(TREES))),
     )  # fmt: skip
     for part, name, target, learner, measure, mine, theirs in parts:
         if part in options.only:
