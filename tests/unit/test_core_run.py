@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,11 @@ def test_run__states_that_wait_on_disk__give_the_same_model_and_leave_nothing(na
 
 
 def test_run__a_full_disk_for_states_that_wait__says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(state: State, folder: Path) -> State:
+    def full(state: State) -> Iterator[bytes]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("outgrow.core.run.WAITING", 0)
-    monkeypatch.setattr("outgrow.core.run.spilled", full)
+    monkeypatch.setattr("outgrow.core.state.encode", full)
     with pytest.raises(StorageError, match=r"cannot write: No space left on device\. Free some room"):
         run(toys.job(toys.LEARNERS["boosting"], 700), Serial())
 

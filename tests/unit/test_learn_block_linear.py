@@ -239,7 +239,7 @@ def test_price__wide_table__is_of_a_block_and_of_what_is_kept():
     price = job.learner.price(job.context)
     assert price.given == 2 * 8 * (1 << 12)
     assert price.state < 8 * 3 * (1 << 12)
-    assert price.kept_per_row == 40
+    assert price.kept_per_row == 80
     uncut = _job(og.LogisticRegression(), source, (og.Hashing(bits=16),))
     assert uncut.learner.price(uncut.context).state > 10 * price.state
 

@@ -226,7 +226,7 @@ def test_processor_seconds__count_all_workers() -> None:
 
 
 def test_what_is_kept_beside_rows__stays_in_memory_as_far_as_the_budget_goes_and_is_priced() -> None:
-    keeps = pricer(machine=None, asked=Price(state=4 * MB, lanes=4, kept_per_row=8))  # twice 160 MB
+    keeps = pricer(machine=None, asked=Price(state=4 * MB, lanes=4, kept_per_row=16))  # twice 160 MB
     free, tight = (search(keeps, on=Where("serial"), memory=memory, time=None).offer for memory in (2000 * MB, 450 * MB))
     assert (free.kept_bytes, free.spilled_bytes) == (1 << 30, 0)
     assert tight.kept_bytes < 320 * MB

@@ -135,13 +135,14 @@ class Then(Learner):
 
     def _settle(self, context: Context, carry: State) -> State:
         """Finish every stage that asks for nothing more and begin the next, up to the last one."""
-        stage, learner, inner, own = self._now(context, carry)
-        while stage < len(self.stages) - 1 and not learner.ask(inner, own):
+        while int(carry["stage"]) < len(self.stages) - 1:
+            stage, learner, inner, own = self._now(context, carry)
+            if learner.ask(inner, own):
+                break
             model = learner.finish(inner, own)
             start = under(f"start/{stage + 1}", carry) or (None if isinstance(learner, Feature) else model)
             carry = self._with(carry, stage, model) | {"stage": np.array(stage + 1)}
             carry |= prefixed(f"{stage + 1}", self.stages[stage + 1].begin(self._context(context, carry, stage + 1), start or None))
-            stage, learner, inner, own = self._now(context, carry)
         return carry
 
     def begin(self, context: Context, start: State | None = None) -> State:

@@ -3,7 +3,12 @@
 # ruff: noqa: N818 the names say what happened; "RefusedError" would say no more
 from __future__ import annotations
 
-__all__ = ["BadField", "BadFile", "BadInput", "Busy", "Interrupted", "OutgrowError", "Refused", "StorageError", "WorkerLost"]
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["BadField", "BadFile", "BadInput", "Busy", "Interrupted", "OutgrowError", "Refused", "StorageError", "WorkerLost", "explained"]
 
 
 class OutgrowError(Exception):
@@ -84,3 +89,15 @@ class Interrupted(OutgrowError):
     """The person stopped the run; what was done is saved."""
 
     exit_status = 130
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """An OSError while something is written at `path`, as a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        todo = "Free some room, or name another place." if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Name a place that can be written."
+        raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), todo=todo) from error

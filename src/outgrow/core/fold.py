@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -10,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .job import Job
 from .learner import Batch, Pass
-from .state import State, decode, encode, frozen
+from .state import State, frozen, nbytes, spilled
 from .tree import Closer
 
 __all__ = ["KEPT", "Block", "Kept", "Node", "Partial", "Reader", "Tick", "fold_block", "seen"]
@@ -69,54 +70,57 @@ class Beside:
 
 
 class Kept:
-    """What lives beside batches between rounds: two versions in memory up to `limit` bytes, the oldest spilled to disk.
+    """What lives beside batches between rounds, in two versions; of its arrays at most `limit` bytes in memory, those of the oldest batches as views of files.
 
-    An array that a step hands on as it was counts once.
+    An array that a step hands on as it was counts once, and is written once.
     """
 
     def __init__(self, limit: int = KEPT, folder: Path | None = None) -> None:
         self.limit, self.held = limit, 0
-        self._owners: Counter[int] = Counter()  # of each array, by its id, the states in memory that have it
-        self._folder = Path(tempfile.mkdtemp(prefix="outgrow-kept-", dir=folder)) if folder else None
-        self._memory: OrderedDict[tuple[str, int, int, int], State] = OrderedDict()
-        self._files: dict[tuple[str, int, int, int], Path] = {}
+        self._folder = folder
+        self._states: OrderedDict[tuple[str, int, int, int], State] = OrderedDict()
+        self._owners: Counter[int] = Counter()  # of each array, by its id, the states that have it
+        self._on_disk: set[int] = set()  # the arrays, by their ids, that are views of files
 
     def get(self, name: str, lane: int, batch: int, version: int) -> State | None:
-        key = (name, lane, batch, version)
-        if key in self._memory:
-            return self._memory[key]
-        file = self._files.get(key)
-        return frozen(decode(file.read_bytes(), where=str(file))[0]) if file is not None else None
+        return self._states.get((name, lane, batch, version))
 
     def put(self, name: str, lane: int, batch: int, version: int, state: State) -> None:
         self._drop((name, lane, batch, version - 2))
         self._drop((name, lane, batch, version))
-        self._memory[name, lane, batch, version] = frozen(state)
+        self._states[name, lane, batch, version] = frozen(state)
         for array in state.values():
             self.held += 0 if self._owners[id(array)] else array.nbytes
             self._owners[id(array)] += 1
-        while self.held > self.limit and self._memory:
-            key = next(iter(self._memory))
-            oldest = self._release(key)
-            if self._folder is not None:
-                self._files[key] = self._folder / f"{key[0].replace('/', '%')}-{key[1]}-{key[2]}-{key[3]}"
-                self._files[key].write_bytes(b"".join(encode(oldest)))
+        if self.held > self.limit and self._folder is not None:
+            self._spill(self._folder)
+        while self.held > self.limit and self._folder is None:
+            self._drop(next(iter(self._states)))
 
-    def _release(self, key: tuple[str, int, int, int]) -> State:
-        """What was in memory under this key, which it leaves."""
-        state = self._memory.pop(key, {})
-        for array in state.values():
+    def _spill(self, folder: Path) -> None:
+        """Half the limit is free again: the arrays of the oldest states go into one file, for many files would be too many open ones."""
+        moved, left = dict[int, np.ndarray[Any, Any]](), self.held
+        for state in self._states.values():
+            if left <= self.limit // 2:
+                break
+            fresh = {id(array): array for array in state.values() if id(array) not in self._on_disk and id(array) not in moved}
+            moved |= fresh
+            left -= nbytes({str(key): array for key, array in fresh.items()})
+        views = frozen(spilled({str(key): array for key, array in moved.items()}, folder))
+        for key in moved:
+            self._owners[id(views[str(key)])] = self._owners.pop(key)
+        self._on_disk |= {id(view) for view in views.values()}
+        for state in self._states.values():
+            state |= {name: views[str(id(array))] for name, array in state.items() if id(array) in moved}
+        self.held = left
+
+    def _drop(self, key: tuple[str, int, int, int]) -> None:
+        for array in self._states.pop(key, {}).values():
             self._owners[id(array)] -= 1
             if not self._owners[id(array)]:
                 del self._owners[id(array)]
-                self.held -= array.nbytes
-        return state
-
-    def _drop(self, key: tuple[str, int, int, int]) -> None:
-        self._release(key)
-        file = self._files.pop(key, None)
-        if file is not None:
-            file.unlink(missing_ok=True)
+                self.held -= 0 if id(array) in self._on_disk else array.nbytes
+                self._on_disk.discard(id(array))
 
     def whole(self, job: Job, item: Pass, lane: int, skip: int) -> Iterator[Any] | None:
         """The batches of a lane without the first `skip`, unread, where the fold asks for no more than what is kept beside every one of them; else None."""
@@ -129,8 +133,7 @@ class Kept:
 
     def _has(self, name: str, lane: int, batch: int, version: int) -> bool:
         """True where this version or the one before is here."""
-        keys = [(name, lane, batch, version - back) for back in (0, 1)]
-        return any(key in self._memory or key in self._files for key in keys)
+        return any((name, lane, batch, version - back) in self._states for back in (0, 1))
 
     def step(self, job: Job, item: Pass, lane: int, number: int, batch: Batch, recall: Callable[[str], State]) -> Batch:
         """The batch with what is kept beside it, at the pass's version: as it is, stepped once, or rebuilt."""

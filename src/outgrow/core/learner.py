@@ -196,7 +196,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
-    """What a learner expects to use, for the plan. Sizes in bytes; passes as (fewest, most)."""
+    """What a learner expects to use, for the plan. Sizes in bytes, kept_per_row those of both versions; passes as (fewest, most)."""
 
     state: int
     given: int = 0

@@ -6,12 +6,10 @@ import contextlib
 import functools
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 from threadpoolctl import ThreadpoolController
@@ -22,7 +20,7 @@ from .fold import Block, Node, Partial
 from .job import Job, builds
 from .learner import Pass
 from .state import State, digest, frozen, nbytes, spilled
-from .store import Checkpoint, RunStore, explained
+from .store import Checkpoint, RunStore
 from .tree import Closer, aligned
 
 __all__ = ["WAITING", "Engine", "Observer", "Result", "one_thread", "run"]
@@ -156,8 +154,7 @@ class _Loop:
         self.save_at = time.monotonic() + save_every
 
     def spill(self, state: State) -> State:
-        with explained(self.folder or Path(tempfile.gettempdir())):
-            return spilled(state, self.folder)
+        return spilled(state, self.folder)
 
     def due(self) -> bool:
         return self.store is not None and time.monotonic() >= self.save_at

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import BadFile
+from .errors import BadFile, explained
 
 __all__ = ["State", "decode", "digest", "encode", "frozen", "joined", "nbytes", "pack_strings", "prefixed", "same", "spilled", "under", "unpack_strings"]
 
@@ -152,7 +152,7 @@ def digest(state: Mapping[str, np.ndarray[Any, Any]]) -> str:
 
 def spilled(state: State, folder: Path | str | None = None) -> State:
     """The same state as views of a file without a name: its pages hold no memory, go with the last view, and may be written to (the file stays)."""
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with explained(Path(folder or tempfile.gettempdir())), tempfile.TemporaryFile(dir=folder) as file:
         file.writelines(encode(state))
         file.flush()
         return decode(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)), copy=False)[0]

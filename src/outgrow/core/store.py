@@ -6,25 +6,23 @@ arrays); what else is kept beside them is for whoever keeps it (`outgrow.plan.ke
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import fcntl
 import hashlib
 import json
 import os
 import time
 import uuid
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
 
-from .errors import BadFile, Busy, StorageError
+from .errors import BadFile, Busy, explained
 from .fold import Node, Partial
 from .state import State, decode, digest, encode, joined, prefixed, under
 
-__all__ = ["Checkpoint", "RunStore", "explained", "home", "write_whole"]
+__all__ = ["Checkpoint", "RunStore", "home", "write_whole"]
 
 _LARGE = 1 << 18
 
@@ -33,17 +31,6 @@ def home() -> Path:
     """The folder for runs, caches and calibration: ``OUTGROW_HOME``, else ``~/.cache/outgrow``."""
     named = os.environ.get("OUTGROW_HOME")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "outgrow"
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        todo = "Free some room, or name another place." if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Name a place that can be written."
-        raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), todo=todo) from error
 
 
 def write_whole(path: Path, chunks: Iterable[bytes | memoryview], *, lasting: bool = False) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BadFile, Busy
-from ..core.store import RunStore, explained, home, write_whole
+from ..core.errors import BadFile, Busy, explained
+from ..core.store import RunStore, home, write_whole
 from .budget import parse_bytes
 
 __all__ = ["RunFolder", "keep_within", "remove_run", "runs"]

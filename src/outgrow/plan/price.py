@@ -277,7 +277,7 @@ class Pricer:
 
     def _kept_whole(self) -> int:
         """Bytes of both versions of what is kept beside all rows."""
-        return 2 * (self.probe.asked.kept_per_row if self.probe.asked else 0) * self.found.rows
+        return (self.probe.asked.kept_per_row if self.probe.asked else 0) * self.found.rows
 
     def _packing(self, limit: int) -> float:
         return self.probe.base_bytes + 2 * min(_SEGMENT, self.found.rows) * self.found.row_bytes + self._block_cost(limit)

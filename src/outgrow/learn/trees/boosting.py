@@ -16,7 +16,7 @@ from ...data.batch import Batch
 from .. import class_weights
 from ..blocks import design_of, shape_of, table_width
 from .bins import LAST, NUMBERS, Look, edges_of, encoded, slot_places, total, width_of
-from .growing import Growth, Tree
+from .growing import Growth, Tree, rounds_of
 from .model import add_trees, grown_onto, no_trees
 from .rows import Grown, keys_of
 
@@ -25,7 +25,7 @@ __all__ = ["GradientBoosting"]
 F64 = npt.NDArray[np.float64]
 _LOSSES = ("logistic", "softmax", "squared", "poisson")  # places as in kernels/histograms
 _KEPT = "trees"
-_AHEAD, _LEVEL = 4, 64  # leaves whose halves are asked for at once: best first, level by level
+_AHEAD, _LEVEL = 8, 64  # leaves whose halves are asked for at once: best first, level by level
 _ROUND_BYTES = 64 << 20  # of histograms that one round sums
 _TABLE = 1 << 22  # counts of slots by column that the first pass may hold
 _LOOK, _STEP, _GROW, _DONE = range(4)  # carry["stage"]
@@ -180,10 +180,10 @@ class GradientBoosting(Learner):
         outs, columns, ahead = self._outs(context), self._columns(context), self._ahead(context)
         histogram = 256 * 24 * columns
         sample = 8 * len(shape_of(context.schema).names) * min(context.rows, 200_000)
-        most = self.trees * (1 + -(-(self.leaves - 1) // min(ahead, 3)))
+        most = self.trees * (1 + rounds_of(self.leaves, ahead))
         return Price(
             state=max(outs * ahead * histogram, sample), given=300 * ahead * outs, passes=(2, 1 + most),
-            kept_per_row=width_of(self._columns(context)) + columns + 18 + 24 * outs,
+            kept_per_row=width_of(columns) + columns + 17 + 32 * outs,
         )  # fmt: skip
 
     # rounds

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...core.state import State
 from ...data.native import F8, FLOAT, I4, I8, U1, Native
 
-__all__ = ["Growth", "Tree"]
+__all__ = ["Growth", "Tree", "rounds_of"]
 
 I64 = npt.NDArray[np.int64]
 _best_split = Native(
@@ -39,6 +39,15 @@ class Growth:
     bins: npt.NDArray[np.int32]
     kinds: npt.NDArray[np.uint8]
     rule: npt.NDArray[np.float64]
+
+
+def rounds_of(leaves: int, ahead: int) -> int:
+    """Rounds that a tree takes in which each split that was asked for is wanted."""
+    now, rounds = 1, 0
+    while now < leaves:
+        now += min(now, ahead, leaves - now)
+        rounds += 1
+    return rounds
 
 
 class Tree:
@@ -71,7 +80,7 @@ class Tree:
         return self.nodes | {f"histogram/{node}": array for node, array in self.histograms.items()}
 
     def _add(self, growth: Growth, made: list[tuple[I64, I64, int]]) -> None:
-        """Put nodes of these histograms, sums and depths behind the others, with the best split of each."""
+        """Put nodes of these histograms, sums and depths behind the others, with the best split of each; all in arrays of their own."""
         at, n = len(self.nodes["column"]), len(made)
         self.nodes = {name: np.concatenate([array, np.zeros((n, *self._EMPTY[name][1]), array.dtype)]) for name, array in self.nodes.items()}
         ratio, rank, found = np.empty(256), np.empty(256, np.int64), np.zeros(6, np.int64)
@@ -84,10 +93,20 @@ class Tree:
                 self.nodes["gain"][node], self.nodes["column"][node], self.nodes["bin"][node], self.nodes["halves"][node] = gain, found[0], found[1], found[2:5]
                 self.histograms[node] = sums
 
-    def _ranked(self, growth: Growth) -> I64:
-        """The leaves of the tree that may be split, the next one first; of equals the one made first."""
-        leaves = np.flatnonzero(self.nodes["front"] & (self.nodes["column"] >= 0))
-        gain, depth = self.nodes["gain"][leaves], self.nodes["depth"][leaves]
+    def _ranked(self, growth: Growth, ahead: bool = False) -> I64:
+        """The leaves of the tree that may be split, the next one first; of equals the one made first.
+
+        ahead: with the halves of leaves that will be split, as far as they are known, each behind the one it is a half of.
+        """
+        gain, front = self.nodes["gain"], self.nodes["front"]
+        if ahead:
+            gain, front = gain.copy(), front.copy()
+            for node in np.flatnonzero((self.nodes["child"] > 0) & ~self.nodes["split"]).tolist():  # parents come before their children
+                if front[node]:
+                    halves = slice(self.nodes["child"][node], self.nodes["child"][node] + 2)
+                    front[halves], gain[halves] = True, np.minimum(gain[halves], gain[node])
+        leaves = np.flatnonzero(front & (self.nodes["column"] >= 0))
+        gain, depth = gain[leaves], self.nodes["depth"][leaves]
         order = np.lexsort((leaves, -gain, depth)) if growth.by_level else np.lexsort((leaves, -gain))
         return np.asarray(leaves[order])
 
@@ -113,8 +132,8 @@ class Tree:
         room = growth.leaves - self.leaves
         if room <= 0:
             return []
-        ranked = self._ranked(growth)
-        return [int(node) for node in ranked[: min(growth.ahead, room)] if not self.nodes["child"][node]]
+        likely = self._ranked(growth, ahead=True)[:room]
+        return likely[self.nodes["child"][likely] == 0][: growth.ahead].tolist()
 
     def splits(self, growth: Growth, out: int) -> list[tuple[int, int, int, int, int]]:
         """(output, leaf, column, left child, the child with fewer rows) of each wanted leaf."""
@@ -127,15 +146,15 @@ class Tree:
 
     def grow(self, growth: Growth, splits: list[tuple[int, int, int, int, int]], sums: I64) -> None:
         """Take the histograms (s, m · 256 · 3) of the smaller halves of the splits that were asked for."""
-        self.nodes = {name: array.copy() for name, array in self.nodes.items()}
         made = []
         for (_, node, _, child, fewer), small in zip(splits, sums, strict=True):
             large = self.histograms.pop(node) - small
             left = self.nodes["halves"][node].copy()
             right, depth = self.nodes["sums"][node] - left, int(self.nodes["depth"][node]) + 1
-            self.nodes["child"][node] = child
             made += [(small, left, depth), (large, right, depth)] if fewer == child else [(large, left, depth), (small, right, depth)]
         self._add(growth, made)
+        for _, node, _, child, _ in splits:
+            self.nodes["child"][node] = child
         self._advance(growth)
 
     def finished(self, growth: Growth, rate: float) -> tuple[State, list[tuple[int, float]]]:

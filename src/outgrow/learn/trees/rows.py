@@ -42,7 +42,7 @@ class Grown(Fold):
     state: ``sums`` int64 (s, columns · 256 · 3); ``held`` int64 (2,), loss and weight of the rows held out; ``top`` float64 (), the largest gradient;
     ``high`` float64 (), the largest score.
 
-    kept: ``codes`` uint8 (n · width,) and ``columns`` uint8 (m, n), the same turned; ``rows/o/l`` uint32, the rows of leaf l of output o, ascending;
+    kept: ``codes`` uint64 (n · width / 8,), a byte a column, and ``columns`` uint8 (m, n), the same turned; ``rows/o/l`` uint32, the rows of leaf l of output o, ascending;
     ``packed`` int32 (outs, n); ``scores`` float64 (outs, n); ``target``, ``weight`` float64; ``counts`` uint8, 1 for rows to learn from; ``first`` int64, the
     first position; ``top`` float64.
     """
@@ -91,7 +91,7 @@ class Grown(Fold):
         add_trees(codes, self.width, given, scores)
         columns = np.empty((self.columns, n), np.uint8)
         _turned(codes, self.width, columns)
-        kept: State = {"codes": codes, "columns": columns, "scores": scores, "target": target, "weight": weight}
+        kept: State = {"codes": codes.view(np.uint64), "columns": columns, "scores": scores, "target": target, "weight": weight}
         kept |= {"counts": learned.astype(np.uint8), "first": batch.positions[:1].copy()}
         kept = self._stepped(kept, given)
         for part in range(int(given["parts"])):
@@ -121,7 +121,7 @@ class Grown(Fold):
 
     def update(self, state: State, batch: Any, given: Mapping[str, Any]) -> State:
         kept = batch.kept
-        local, words = np.zeros(scratch(self.columns), np.int64), kept["codes"].view(np.uint64)
+        local, words = np.zeros(scratch(self.columns), np.int64), kept["codes"]
         fresh = "splits" not in given
         leaves = [(out, 0) for out in range(self.outs)] if fresh else [(out, leaf) for out, _, _, _, leaf in given["splits"].tolist()]
         for i, (out, leaf) in enumerate(leaves):
