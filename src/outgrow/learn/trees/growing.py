@@ -133,7 +133,7 @@ class Tree:
         if room <= 0:
             return []
         likely = self._ranked(growth, ahead=True)[:room]
-        return likely[self.nodes["child"][likely] == 0][: growth.ahead].tolist()
+        return [int(node) for node in likely[self.nodes["child"][likely] == 0][: growth.ahead]]
 
     def splits(self, growth: Growth, out: int) -> list[tuple[int, int, int, int, int]]:
         """(output, leaf, column, left child, the child with fewer rows) of each wanted leaf."""
