@@ -196,13 +196,17 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
-    """What a learner expects to use, for the plan. Sizes in bytes, kept_per_row those of both versions; passes as (fewest, most)."""
+    """What a learner expects to use, for the plan. Sizes in bytes; passes as (fewest, most).
+
+    kept_per_row: of both versions of what is kept beside a row. kept_fresh: what of it a pass makes anew, where it hands on the rest.
+    """
 
     state: int
     given: int = 0
     lanes: int = 0
     passes: tuple[int, int] = (1, 1)
     kept_per_row: int = 0
+    kept_fresh: int = 0
 
 
 class Learner:

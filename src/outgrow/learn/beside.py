@@ -75,8 +75,8 @@ class Beside(Learner):
     def price(self, context: Context) -> Price:
         prices = [part.price(context) for _, part in self.parts]
         lowest, highest = max(p.passes[0] for p in prices), max(p.passes[1] for p in prices)
-        state, given, kept = sum(p.state for p in prices), sum(p.given for p in prices), sum(p.kept_per_row for p in prices)
-        return Price(state=state, given=given, lanes=max(p.lanes for p in prices), passes=(lowest, highest), kept_per_row=kept)
+        state, given, kept, fresh = (sum(sizes) for sizes in zip(*((p.state, p.given, p.kept_per_row, p.kept_fresh) for p in prices), strict=True))
+        return Price(state=state, given=given, lanes=max(p.lanes for p in prices), passes=(lowest, highest), kept_per_row=kept, kept_fresh=fresh)
 
     def predict(self, model: State, batch: Any) -> dict[str, Any]:
         return {f"{name}.{key}": column for name, part in self.parts for key, column in part.predict(under(name, model), batch).items()}

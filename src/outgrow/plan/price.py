@@ -161,7 +161,7 @@ class Pricer:
         alone = [turn.passes * self._alone(turn, workers, limit, packed) for turn in self.turns]
         working = sum(self._shared(turn, seconds, where) for turn, seconds in zip(self.turns, alone, strict=True))
         spilled = max(0, self._kept_whole() - workers * kept_bytes)
-        fixed = self.probe.other_seconds + start + pack + sum(turn.passes for turn in self.turns) * spilled / self._disk_rate
+        fixed = self.probe.other_seconds + start + pack + sum(turn.passes for turn in self.turns) * spilled * self._fresh / self._disk_rate
         seconds = least = most = None
         rank = fixed + working
         if self.probe.finished:
@@ -263,9 +263,11 @@ class Pricer:
         least = state + _WORKSPACE * self.job.batch_rows * self.found.row_bytes
         reading = min(max(0, probe.fold_bytes + grown - least), _READING) if packed else 0
         block = self._block_cost(limit, packed=packed)
-        folding = max(least, probe.fold_bytes + grown - reading) + block + min(self._kept_whole() // workers, kept_bytes)
+        kept = min(self._kept_whole() // workers, kept_bytes)
+        grown -= (probe.asked.kept_per_row if probe.asked else 0) * probe.rows  # what is kept beside the probe's own rows is in what it held
+        folding = max(least, probe.fold_bytes + grown - reading) + block + kept
         waiting = min(WAITING, max(0, *(_waiting(turn.lanes) - _waiting(max(1, turn.seen.lanes // turn.seen.passes)) for turn in self.turns)) * state)
-        ending = probe.extra_bytes + grown - reading + waiting + (block if self.found.group_rows >= self.found.rows else 0)  # the only row group is kept
+        ending = probe.extra_bytes + grown - reading + kept + waiting + (block if self.found.group_rows >= self.found.rows else 0)  # the only row group is kept
         saves = seconds > _SAVES_AFTER and bool(self.job.id)
         if not costs.apart:
             saved = 3 * state if saves else 0  # the copy, the one before, and its bytes as they are hashed
@@ -274,6 +276,12 @@ class Pricer:
         busy = waiting + used * (idle + probe.given_bytes + folding) + (2 if saves else 1) * state + (workers - used) * idle
         done = ending + state + workers * idle
         return round(probe.base_bytes + costs.driver_bytes + max(busy, done))
+
+    @property
+    def _fresh(self) -> float:
+        """Share of one version of what is kept that a pass makes anew, and so writes where it is on disk."""
+        asked = self.probe.asked
+        return min(1.0, 2 * asked.kept_fresh / asked.kept_per_row) if asked and asked.kept_per_row and asked.kept_fresh else 1.0
 
     def _kept_whole(self) -> int:
         """Bytes of both versions of what is kept beside all rows."""

@@ -179,11 +179,11 @@ class GradientBoosting(Learner):
     def price(self, context: Context) -> Price:
         outs, columns, ahead = self._outs(context), self._columns(context), self._ahead(context)
         histogram = 256 * 24 * columns
-        sample = 8 * len(shape_of(context.schema).names) * min(context.rows, 200_000)
+        sample = 8 * len(shape_of(context.schema).names) * min(context.rows, 200_000) // context.shards  # each state holds its part
         most = self.trees * (1 + rounds_of(self.leaves, ahead))
         return Price(
             state=max(outs * ahead * histogram, sample), given=300 * ahead * outs, passes=(2, 1 + most),
-            kept_per_row=width_of(columns) + columns + 17 + 32 * outs,
+            kept_per_row=width_of(columns) + columns + 17 + 32 * outs, kept_fresh=4 * outs,
         )  # fmt: skip
 
     # rounds
