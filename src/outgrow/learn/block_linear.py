@@ -147,7 +147,8 @@ class BlockLinear(Learner):
         given = 2 * 8 * outs * max(block.width for block in blocks)
         steps = max(1 if narrow(block.width, outs) else self.steps for block in blocks)
         passes = (3 * len(blocks) + 1, self.max_sweeps * ((1 + steps) * len(blocks) + 2) + 1)
-        return Price(state=size, given=given, lanes=context.few.lanes if size > _WIDE else 0, passes=passes, kept_per_row=16 * (DEPTH + 3) * outs, kept_fresh=8 * (DEPTH + 3) * outs)
+        margins = 8 * (DEPTH + 3) * outs
+        return Price(state=size, given=given, lanes=context.few.lanes if size > _WIDE else 0, passes=passes, kept_per_row=2 * margins, kept_fresh=margins)
 
     # rounds
 

@@ -308,7 +308,8 @@ class Segments(_Parts):
 
     def price(self, context: Context) -> Price:
         one, parts = self.learner.price(context), 1 + min(self.most, max(context.schema[self.by].distinct, 1))
-        return Price(state=one.state * parts, given=one.given * parts, lanes=one.lanes, passes=(one.passes[0] + 1, one.passes[1] + 1), kept_per_row=one.kept_per_row, kept_fresh=one.kept_fresh)
+        passes = (one.passes[0] + 1, one.passes[1] + 1)
+        return Price(state=one.state * parts, given=one.given * parts, lanes=one.lanes, passes=passes, kept_per_row=one.kept_per_row, kept_fresh=one.kept_fresh)
 
     def predict(self, model: State, batch: Batch) -> dict[str, Any]:
         home = np.full(batch.rows, -1)
