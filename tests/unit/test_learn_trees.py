@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -297,3 +301,18 @@ def test_a_column_without_values__is_never_split() -> None:
     model = fitted(og.GradientBoosting(trees=2), {"empty": np.full(400, np.nan), "x": np.arange(400.0), "y": np.arange(400.0) % 7}, task="number", kinds={"empty": "number"})
     arrays, _ = trees_of(model)
     assert set(arrays["column"][arrays["child"] > 0]) == {1}
+
+
+@pytest.mark.slow
+def test_trees__from_code_compiled_for_an_older_processor__are_the_same(tmp_path: Path) -> None:
+    """SSE2 in place of whatever this processor has."""
+    script = (
+        "import numpy as np, outgrow as og; r = np.random.default_rng(5); x = r.normal(size=(3000, 5));"
+        "rows = og.read({f'c{j}': x[:, j] for j in range(5)} | {'k': np.where(r.random(3000) < 0.5, 'a', 'b'), 'y': r.poisson(np.exp(x[:, 0] * x[:, 1] / 2))}, target='y', task='number');"
+        "print(og.plan(og.GradientBoosting(trees=5, loss='poisson'), rows, on='serial').run().record['digest'])"
+    )
+    digests = {
+        subprocess.run([sys.executable, "-c", script], env=os.environ | processor, check=True, capture_output=True, text=True, timeout=300).stdout
+        for processor in ({}, {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "", "OUTGROW_HOME": str(tmp_path)})
+    }
+    assert len(digests) == 1

@@ -136,7 +136,8 @@ def _build() -> str:
     import llvmlite.binding as llvm
 
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    cpu = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvm.get_process_triple())
+    asked = tuple(os.environ.get(name) for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"))  # another processor than this one
+    cpu = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvm.get_process_triple(), *asked)
     return f"{own} {version('numba')} {version('llvmlite')} {sys.version_info[:2]} {cpu}"
 
 
