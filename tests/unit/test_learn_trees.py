@@ -308,7 +308,8 @@ def test_trees__from_code_compiled_for_an_older_processor__are_the_same(tmp_path
     """SSE2 in place of whatever this processor has."""
     script = (
         "import numpy as np, outgrow as og; r = np.random.default_rng(5); x = r.normal(size=(3000, 5));"
-        "rows = og.read({f'c{j}': x[:, j] for j in range(5)} | {'k': np.where(r.random(3000) < 0.5, 'a', 'b'), 'y': r.poisson(np.exp(x[:, 0] * x[:, 1] / 2))}, target='y', task='number');"
+        "rows = {f'c{j}': x[:, j] for j in range(5)} | {'k': np.where(r.random(3000) < 0.5, 'a', 'b'), 'y': r.poisson(np.exp(x[:, 0] * x[:, 1] / 2))};"
+        "rows = og.read(rows, target='y', task='number');"
         "print(og.plan(og.GradientBoosting(trees=5, loss='poisson'), rows, on='serial').run().record['digest'])"
     )
     digests = {
