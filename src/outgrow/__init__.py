@@ -22,6 +22,8 @@ _PLACES = {
     "evaluate": "outgrow.plan.score",
     "predict": "outgrow.plan.score",
     "check": "outgrow.check.check",
+    "export": "outgrow.learn.trees.interchange.faces",
+    "import_model": "outgrow.learn.trees.interchange.faces",
     "Model": "outgrow.data.model",
     "Fold": "outgrow.core.learner",
     "Learner": "outgrow.core.learner",
@@ -96,6 +98,8 @@ __all__ = [  # frozen by a test: a change is a decision
     "TruncatedSVD",
     "check",
     "evaluate",
+    "export",
+    "import_model",
     "load",
     "plan",
     "predict",
@@ -135,6 +139,7 @@ if TYPE_CHECKING:
     from .learn.target_encode import TargetEncode
     from .learn.tf_idf import TfIdf
     from .learn.trees.boosting import GradientBoosting
+    from .learn.trees.interchange.faces import export, import_model
     from .plan.plan import plan
     from .plan.score import evaluate, predict
 

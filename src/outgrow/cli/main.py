@@ -94,6 +94,16 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--top", type=int, default=12, help="how many features (default 12)")
     inspect.add_argument("--data", nargs="+", metavar="DATA", help="read hashed features back by name from these rows")
 
+    export = add("export", "write boosted trees as a model of LightGBM or XGBoost, or as ONNX")
+    export.add_argument("model", metavar="MODEL")
+    export.add_argument("out", metavar="FILE")
+    _own_options(export)
+    export.add_argument("--to", choices=("lightgbm", "xgboost", "onnx"), required=True, help="LightGBM's text, XGBoost's JSON, or ONNX")
+    taken = add("import", "make a model of a file of LightGBM (text) or XGBoost (JSON)")
+    taken.add_argument("file", metavar="FILE")
+    taken.add_argument("--out", metavar="FILE", required=True, help="where the model goes")
+    taken.add_argument("--target", metavar="COLUMN", default="target", help="what the target is called (default: target)")
+
     runs = add("runs", "list what is kept of earlier runs, resume or remove it")
     runs.add_argument("--resume", metavar="RUN", help="go on with a stopped run: its command is run again, where it was run")
     runs.add_argument("--remove", nargs="+", metavar="RUN", help="runs to remove, or 'done', or 'all', with packed rows")
@@ -133,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         top.print_help()
         return 2
-    from . import commands
+    from . import commands, trees
 
     def warn(message: Warning | str, *_: object) -> None:
         print(f"outgrow {options.command}: {message}", file=sys.stderr)
@@ -142,7 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn  # type: ignore[assignment]
-            status = int(getattr(commands, options.command)(options))
+            own = {"export": trees.export, "import": trees.import_model}
+            status = int(own[options.command](options) if options.command in own else getattr(commands, options.command)(options))
         sys.stdout.flush()
     except OutgrowError as error:
         if getattr(options, "json", False):
