@@ -45,6 +45,7 @@ JOBS: dict[str, tuple[str, Any]] = {
     "one vs rest": ("three", og.Then((*SCALED, og.OneVsRest(og.LogisticRegression(max_rounds=4))))),
     "boosted trees": ("two", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=7, growth="level", validation=0.2)))),
     "boosted trees, three classes": ("three", og.Then((og.OneHot(max_categories=30), og.GradientBoosting(trees=2, leaves=9, row_share=0.7, column_share=0.8)))),
+    "boosted trees, quantile": ("number", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=5, loss="quantile", quantile=0.8)))),
     "segments": ("two", og.Then((*SCALED, og.Segments(og.LogisticRegression(max_rounds=4), by="c")))),
     "bagging": ("number", og.Bagging(og.Then((*ONE_HOT, og.LinearRegression())), parts=3, columns=0.5)),
     "stack": ("two", og.Then((og.Stack((("bayes", og.Then((*ONE_HOT, og.NaiveBayes()))),), folds=2), og.LogisticRegression(max_rounds=4)))),

@@ -154,6 +154,33 @@ def test_counts__error_is_that_of_scikit_learn_or_less() -> None:
     assert mean_poisson_deviance(y_new, found) < 1.03 * mean_poisson_deviance(y_new, peer)
 
 
+@pytest.mark.parametrize(("loss", "share"), [("absolute", 0.5), ("quantile", 0.9)])
+def test_quantiles__of_a_leaf_are_those_of_its_targets(loss: Any, share: float) -> None:
+    random = np.random.default_rng(0)
+    x, weight = np.arange(2000.0) % 2, random.integers(0, 3, 2000).astype(float)
+    y = np.where(x > 0, 1e6, -3.0) + random.standard_cauchy(2000)
+    learner = og.GradientBoosting(trees=1, leaves=2, learning_rate=1.0, loss=loss, quantile=0.9)
+    found = scored(fitted(learner, {"x": x, "y": y, "w": weight}, task="number", weight="w"), {"x": [0.0, 1.0]})["prediction"]
+    for side in (0, 1):
+        right = np.quantile(np.repeat(y[x == side], weight[x == side].astype(int)), share, method="inverted_cdf")
+        assert found[side] == pytest.approx(right, rel=2.0**-24, abs=0.1 if side == 0 else 0)  # on the left 1e6 below the base score: 2^-24 of that
+
+
+def test_tweedie__of_a_leaf_is_its_mean() -> None:
+    random = np.random.default_rng(0)
+    x = np.arange(4000.0) % 2
+    y = np.where(random.random(4000) < 0.5, 0.0, random.gamma(2.0, 1 + 4 * x))
+    model = fitted(og.GradientBoosting(trees=60, leaves=2, learning_rate=0.3, loss="tweedie"), {"x": x, "y": y}, task="number")
+    assert scored(model, {"x": [0.0, 1.0]})["prediction"].tolist() == pytest.approx([y[x == 0].mean(), y[x == 1].mean()], rel=0.01)
+
+
+def test_huber__far_values_move_a_leaf_no_more_than_its_delta() -> None:
+    x = np.arange(1000.0) % 2
+    y = np.where(np.arange(1000) % 10 == 2, 50.0, 0.0)  # a fifth of the even rows
+    model = fitted(og.GradientBoosting(trees=200, leaves=2, loss="huber", huber_delta=1.0), {"x": x, "y": y}, task="number")
+    assert scored(model, {"x": [0.0, 1.0]})["prediction"].tolist() == pytest.approx([0.25, 0.0], abs=0.02)  # 0.8 v = 0.2 · 1
+
+
 def test_categories__fifty_without_order__one_split_parts_them() -> None:
     random = np.random.default_rng(0)
     town = random.integers(0, 50, 10_000)
@@ -179,6 +206,8 @@ LEARNERS = {
     "plain": og.GradientBoosting(trees=4, leaves=15),
     "level": og.GradientBoosting(trees=3, leaves=12, growth="level", depth=5),
     "drawn": og.GradientBoosting(trees=4, leaves=10, row_share=0.5, column_share=0.6),
+    "quantile": og.GradientBoosting(trees=3, leaves=6, loss="quantile", quantile=0.8, validation=0.2),
+    "tweedie": og.GradientBoosting(trees=3, leaves=6, loss="tweedie", row_share=0.7, validation=0.2),
     "held": og.GradientBoosting(trees=12, leaves=15, learning_rate=0.9, min_rows=2, validation=0.3, patience=2),
 }
 
@@ -186,13 +215,17 @@ LEARNERS = {
 def source_of(kind: str, n: int = 3000) -> Any:
     x, z = rows(n, missing=0.1)
     data = columns(x, town=np.array([f"t{int(v) % 17}" for v in 40 * np.abs(z)]), w=np.random.default_rng(3).integers(0, 3, n).astype(float))
-    targets: dict[str, tuple[Any, str | None]] = {"two": (z > 0, None), "three": (np.digitize(z, [-1, 0.5]), "classes"), "number": (z, "number")}
+    counts = np.floor(np.abs(z))
+    targets: dict[str, tuple[Any, str | None]] = {"two": (z > 0, None), "counts": (counts, "number"), "three": (np.digitize(z, [-1, 0.5]), "classes")}
+    targets["number"] = z, "number"
     y, task = targets[kind]
     return og.read(data | {"y": y}, target="y", weight="w", task=task)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), [("plain", "number"), ("plain", "three"), ("level", "two"), ("drawn", "three"), ("held", "two"), ("held", "number")])
+@pytest.mark.parametrize(("name", "kind"), [
+    ("plain", "number"), ("plain", "three"), ("level", "two"), ("drawn", "three"), ("held", "two"), ("held", "number"), ("quantile", "number"), ("tweedie", "counts"),
+])  # fmt: skip
 def test_digest__is_that_of_one_batch__from_any_cut_and_on_processes(name: str, kind: str) -> None:
     source, learner = source_of(kind), LEARNERS[name]
     one = digest(learner, source, 3000, 3000)
@@ -264,6 +297,12 @@ def test_validation__keeps_the_trees_up_to_the_best() -> None:
     assert 3 < len(ends) - 1 < 100
 
 
+def test_validation__of_large_numbers__is_not_cut_short() -> None:
+    x, z = rows(1500)
+    _, ends = trees_of(fitted(og.GradientBoosting(trees=25, leaves=8, validation=0.3, patience=3), columns(x, y=1e6 * z), task="number"))
+    assert len(ends) - 1 == 25
+
+
 def test_penalty__l1_beyond_all_gradients__leaves_no_split() -> None:
     x, z = rows(500)
     _, ends = trees_of(fitted(og.GradientBoosting(trees=5, l1=1e9), columns(x, y=z), task="number"))
@@ -286,6 +325,8 @@ def test_strongest__are_the_columns_with_their_share_of_the_gain() -> None:
     ({"x": np.arange(40.0), "y": np.arange(40) % 3}, {"task": "classes"}, og.GradientBoosting(loss="logistic"), "3 classes"),
     ({"x": np.arange(40.0), "y": np.arange(40) % 2}, {}, og.GradientBoosting(loss="squared"), "has classes"),
     ({"x": np.arange(40.0), "y": np.arange(40.0) - 5}, {"task": "number"}, og.GradientBoosting(loss="poisson"), "0 or more"),
+    ({"x": np.arange(40.0), "y": np.arange(40.0) - 5}, {"task": "number"}, og.GradientBoosting(loss="tweedie"), "0 or more"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 2}, {}, og.GradientBoosting(loss="quantile"), "has classes"),
     ({"x": np.r_[np.inf, np.arange(39.0)], "y": np.arange(40) % 2}, {}, og.GradientBoosting(), "row 0, column 'x': the value is inf"),
     ({"x": np.arange(40.0), "y": np.arange(40) % 2, "w": np.zeros(40)}, {"weight": "w"}, og.GradientBoosting(), "weight above 0"),
     ({"x": np.arange(40.0), "y": np.r_[1e200, np.arange(39.0)]}, {"task": "number"}, og.GradientBoosting(), "overflow"),

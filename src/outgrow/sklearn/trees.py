@@ -65,11 +65,23 @@ class GradientBoostingClassifier(_Trees, Chances, Classifier):
         return found[:, 0] if found.shape[1] == 1 else found
 
 
+_OBJECTIVES = {  # LightGBM's names, and those it takes for the same
+    "regression": "squared", "l2": "squared", "mse": "squared", "mean_squared_error": "squared", "regression_l2": "squared",
+    "regression_l1": "absolute", "l1": "absolute", "mae": "absolute", "mean_absolute_error": "absolute",
+}  # fmt: skip
+
+
 @estimator
 class GradientBoostingRegressor(_Trees, Regressor):
-    """Gradient-boosted trees for a number. `objective`: "squared" or "poisson"; `feature_importances_`: the share of all gain that a column's splits have."""
+    """Gradient-boosted trees for a number.
+
+    `objective`: "squared" (LightGBM's "regression"), "absolute" ("regression_l1"), "quantile", "huber", "poisson" or "tweedie". `alpha`: the share of "quantile", the bound of
+    "huber". `feature_importances_`: the share of all gain that a column's splits have.
+    """
 
     objective: str = "squared"
+    alpha: float = 0.9
+    tweedie_variance_power: float = 1.5
     n_estimators: int = 100
     num_leaves: int = 31
     max_depth: int = -1
@@ -88,8 +100,12 @@ class GradientBoostingRegressor(_Trees, Regressor):
     random_state: Any = 0
 
     _learner: ClassVar[str] = "GradientBoosting"
-    _fields: ClassVar[Any] = _SHARED | {"objective": "loss"}
+    _fields: ClassVar[Any] = _SHARED | {"objective": ("loss", lambda name: _OBJECTIVES.get(name, name)), "tweedie_variance_power": "tweedie_power"}
     _missing, _sparse = True, False
+
+    def _more_fields(self) -> dict[str, Any]:
+        field = {"quantile": "quantile", "huber": "huber_delta"}.get(self.objective)
+        return {field: self.alpha} if field else {}
 
     def _set(self, arrays: State, found: Fitted) -> None:
         self._grown(arrays, 1)

@@ -12,12 +12,13 @@ from typing import Any
 import numba
 import numpy as np
 
+from .exact import bits
 from .math import exp, log, log1pexp, sigmoid
 from .prefetch import prefetch
 
-__all__ = ["add_leaf", "add_values", "bins_of", "gradients", "held_loss", "partition", "slot_bins", "turned"]
+__all__ = ["add_leaf", "add_values", "bins_of", "gradients", "held_loss", "measured", "partition", "residual_counts", "rounded", "slot_bins", "turned"]
 
-LOGISTIC, SOFTMAX, SQUARED, POISSON = range(4)  # places as in learn/trees/boosting
+LOGISTIC, SOFTMAX, SQUARED, POISSON, ABSOLUTE, QUANTILE, HUBER, TWEEDIE = range(8)  # places as in learn/trees/losses
 _ROOM = 8191  # rows whose sums fit; also the largest whole number of a gradient
 _TURN = 1023  # rows that are gone over before the next columns
 _AHEAD = 24  # rows between asking for one and reading it
@@ -62,8 +63,32 @@ def slot_bins(slots: Any, bins: Any, first: int, width: int, codes: Any) -> None
 
 
 @numba.njit(error_model="numpy")
-def _slopes(loss: int, scores: Any, k: int, target: Any, g: Any, h: Any) -> None:
-    """Gradient and hessian of each row's loss by output k. g, h : float64 (n,), written."""
+def _slopes_of_number(loss: int, constant: float, own: Any, target: Any, g: Any, h: Any) -> None:
+    """As `_slopes`, of the scores (n,) of the only output."""
+    if loss == TWEEDIE:
+        for i in range(len(own)):
+            a, b = target[i] * exp((1.0 - constant) * own[i]), exp((2.0 - constant) * own[i])
+            g[i] = b - a
+            h[i] = (2.0 - constant) * b + (constant - 1.0) * a
+    elif loss == ABSOLUTE:
+        for i in range(len(own)):
+            d = own[i] - target[i]
+            g[i] = (1.0 if d > 0.0 else 0.0) - (1.0 if d < 0.0 else 0.0)
+            h[i] = 1.0
+    elif loss == QUANTILE:
+        for i in range(len(own)):
+            d = own[i] - target[i]
+            g[i] = (1.0 - constant if d > 0.0 else 0.0) - (constant if d < 0.0 else 0.0)
+            h[i] = 1.0
+    else:
+        for i in range(len(own)):
+            g[i] = min(max(own[i] - target[i], -constant), constant)
+            h[i] = 1.0
+
+
+@numba.njit(error_model="numpy")
+def _slopes(loss: int, constant: float, scores: Any, k: int, target: Any, g: Any, h: Any) -> None:
+    """Gradient and hessian of each row's loss by output k. constant: of the loss (share, bound or power). g, h : float64 (n,), written."""
     outs, n = scores.shape
     own = scores[k]
     if loss == LOGISTIC:
@@ -83,6 +108,8 @@ def _slopes(loss: int, scores: Any, k: int, target: Any, g: Any, h: Any) -> None
         for i in range(n):
             g[i] = exp(own[i]) - target[i]
             h[i] = exp(own[i] + _NUDGE)
+    elif loss >= ABSOLUTE:
+        _slopes_of_number(loss, constant, own, target, g, h)
     else:
         for i in range(n):
             g[i] = own[i] - target[i]
@@ -99,11 +126,37 @@ def _hash(position: int, key: int) -> Any:
 
 
 @numba.njit(error_model="numpy")
-def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, first: int, keys: Any, share: int, scale: Any, g: Any, h: Any, packed: Any) -> float:
+def _packed(g: Any, h: Any, counts: Any, first: int, key: int, scale: Any, packed: Any) -> None:
+    """Gradients and hessians (n,) of one output as whole numbers, rounded up or down by chance, in proportion. packed : int32 (n,), written."""
+    g_unit, h_unit = scale[0], scale[1]
+    for i in range(len(g)):
+        z = _hash(first + i, key)
+        a = np.floor(g[i] * g_unit + float(np.int64(z & np.uint64(0xFFFFFFFF))) * 2.0**-32)
+        b = np.floor(h[i] * h_unit + float(np.int64(z >> np.uint64(32))) * 2.0**-32)
+        both = (np.int32(min(max(a, -8191.0), 8191.0)) << 16) | np.int32(min(b, 2047.0)) | np.int32(0x8000)
+        packed[i] = both if counts[i] else np.int32(0)
+
+
+@numba.njit(error_model="numpy")
+def _drawn(first: int, key: int, share: int, packed: Any) -> None:
+    """Rows whose hash is not below the share do not take part: packed (outs, n) is 0 there."""
+    outs, n = packed.shape
+    if share < 1 << 32:
+        for i in range(n):
+            if np.int64(_hash(first + i, key) >> np.uint64(32)) >= share:
+                for k in range(outs):
+                    packed[k, i] = np.int32(0)
+
+
+@numba.njit(error_model="numpy")
+def gradients(
+    loss: int, constant: float, scores: Any, target: Any, weight: Any, counts: Any, first: int, keys: Any, share: int, scale: Any, g: Any, h: Any, packed: Any
+) -> float:
     """The gradients of n rows in `outs` outputs, rounded up or down by chance, in proportion, so that sums are right on average. Gives the largest |gradient|.
 
     Parameters
     ----------
+    constant : of the loss, where it has one.
     scores : float64 (outs, n). target : float64 (n,), a number or the class's place. weight : float64 (n,), or (0,).
     counts : uint8 (n,), 1 for the rows to learn from.
     first : position of the first row. keys : uint64 (outs + 1,), what positions are hashed with for each output, and last for the draw of rows.
@@ -114,37 +167,53 @@ def gradients(loss: int, scores: Any, target: Any, weight: Any, counts: Any, fir
     outs, n = scores.shape
     top = 0.0
     for k in range(outs):
-        _slopes(loss, scores, k, target, g, h)
+        _slopes(loss, constant, scores, k, target, g, h)
         if len(weight):
             for i in range(n):
                 g[i] *= weight[i]
                 h[i] *= weight[i]
         for i in range(n):
             top = max(top, abs(g[i]) if counts[i] else 0.0)
-        g_unit, h_unit, key = scale[0], scale[1], keys[k]
-        for i in range(n):
-            z = _hash(first + i, key)
-            a = np.floor(g[i] * g_unit + float(np.int64(z & np.uint64(0xFFFFFFFF))) * 2.0**-32)
-            b = np.floor(h[i] * h_unit + float(np.int64(z >> np.uint64(32))) * 2.0**-32)
-            both = (np.int32(min(max(a, -8191.0), 8191.0)) << 16) | np.int32(min(b, 2047.0)) | np.int32(0x8000)
-            packed[k, i] = both if counts[i] else np.int32(0)
-    if share < 1 << 32:
-        for i in range(n):
-            if np.int64(_hash(first + i, keys[outs]) >> np.uint64(32)) >= share:
-                for k in range(outs):
-                    packed[k, i] = np.int32(0)
+        _packed(g, h, counts, first, keys[k], scale, packed[k])
+    _drawn(first, keys[outs], share, packed)
     return top
 
 
 @numba.njit(error_model="numpy")
-def held_loss(loss: int, scores: Any, target: Any, weight: Any, counts: Any, sums: Any) -> None:
-    """Add the loss of the rows that do not count to sums[0] and their weight to sums[1], both in units of 2^-20: whole, so that any order gives the same."""
+def measured(loss: int, constant: float, scores: Any, target: Any, weight: Any, counts: Any, g: Any, h: Any, tops: Any) -> None:
+    """Gradients and hessians as they are: g, h : float64 (outs, n), written. tops : float64 (2,), written: the largest |gradient| and hessian of the rows that count."""
+    outs, n = scores.shape
+    tops[:] = 0.0
+    for k in range(outs):
+        _slopes(loss, constant, scores, k, target, g[k], h[k])
+        for i in range(n):
+            w = weight[i] if len(weight) else 1.0
+            g[k, i] *= w
+            h[k, i] *= w
+            if counts[i]:
+                tops[0] = max(tops[0], abs(g[k, i]))
+                tops[1] = max(tops[1], h[k, i])
+
+
+@numba.njit(error_model="numpy")
+def rounded(g: Any, h: Any, counts: Any, first: int, keys: Any, share: int, scale: Any, packed: Any) -> None:
+    """Gradients and hessians (outs, n) that `measured` has found, as `gradients` rounds them."""
+    outs = len(g)
+    for k in range(outs):
+        _packed(g[k], h[k], counts, first, keys[k], scale, packed[k])
+    _drawn(first, keys[outs], share, packed)
+
+
+@numba.njit(error_model="numpy")
+def held_loss(loss: int, constant: float, scores: Any, target: Any, weight: Any, counts: Any, unit: float, sums: Any) -> None:
+    """Add the loss of the rows that do not count, times `unit`, to sums[0] and their weight to sums[1], both in units of 2^-20: whole, so that any order gives the same."""
     outs, n = scores.shape
     for i in range(n):
         w = weight[i] if len(weight) else 1.0
         if counts[i] or not w > 0.0:
             continue
         y, s = target[i], scores[0, i]
+        d = s - y
         if loss == LOGISTIC:
             value = log1pexp(s) - y * s
         elif loss == SOFTMAX:
@@ -154,10 +223,37 @@ def held_loss(loss: int, scores: Any, target: Any, weight: Any, counts: Any, sum
             value = log(sum_)
         elif loss == POISSON:
             value = exp(s) - y * s
+        elif loss == TWEEDIE:
+            value = exp((2.0 - constant) * s) / (2.0 - constant) - y * exp((1.0 - constant) * s) / (1.0 - constant)
+        elif loss == ABSOLUTE:
+            value = abs(d)
+        elif loss == QUANTILE:
+            value = max((1.0 - constant) * d, -constant * d)
+        elif loss == HUBER:
+            value = 0.5 * d * d if abs(d) <= constant else constant * (abs(d) - 0.5 * constant)
         else:
-            value = (s - y) * (s - y)
-        sums[0] += np.int64(np.floor(min(max(value * w, -1e6), 1e6) * 1048576.0))
+            value = d * d
+        sums[0] += np.int64(np.floor(min(max(value * unit * w, -1e6), 1e6) * 1048576.0))
         sums[1] += np.int64(np.floor(min(w, 1e6) * 1048576.0))
+
+
+@numba.njit(error_model="numpy")
+def residual_counts(rows: Any, own: Any, target: Any, weight: Any, counts: Any, unit: float, fixed: int, prefix: int, sums: Any) -> None:
+    """Add the rows of a leaf to the sums of their residuals' next 12 bits, where the bits before are the `prefix`.
+
+    A residual is target minus own score; its bits are turned so that they sort as it does. Weights are whole numbers of 1 / `unit`, at least one.
+
+    own, target : float64 (n,). weight : float64 (n,), or (0,). fixed: how many bits are known. sums : int64 (4096,), written.
+    """
+    for i in range(len(rows)):
+        row = rows[i]
+        w = weight[row] if len(weight) else 1.0
+        if not counts[row] or not w > 0.0:
+            continue
+        raw = bits(target[row] - own[row])
+        code = ~raw if raw >> np.uint64(63) else raw | (np.uint64(1) << np.uint64(63))
+        if not fixed or code >> np.uint64(64 - fixed) == np.uint64(prefix):
+            sums[(code >> np.uint64(52 - fixed)) & np.uint64(4095)] += np.int64(np.ceil(w * unit))
 
 
 @numba.njit(error_model="numpy")

@@ -17,18 +17,19 @@ from .. import class_weights
 from ..blocks import design_of, shape_of, table_width
 from .bins import LAST, NUMBERS, Look, edges_of, encoded, slot_places, total, width_of
 from .growing import Growth, Tree, rounds_of
+from .losses import LOSSES, Loss, predicted
 from .model import add_trees, grown_onto, no_trees
+from .renewal import PASSES, narrowed, quantiles
 from .rows import Grown, keys_of
 
 __all__ = ["GradientBoosting"]
 
 F64 = npt.NDArray[np.float64]
-_LOSSES = ("logistic", "softmax", "squared", "poisson")  # places as in kernels/histograms
 _KEPT = "trees"
 _AHEAD, _LEVEL = 8, 64  # leaves whose halves are asked for at once: best first, level by level
 _ROUND_BYTES = 64 << 20  # of histograms that one round sums
 _TABLE = 1 << 22  # counts of slots by column that the first pass may hold
-_LOOK, _STEP, _GROW, _DONE = range(4)  # carry["stage"]
+_LOOK, _STEP, _GROW, _DONE, _MEASURE, _RENEW = range(6)  # carry["stage"]
 _CATEGORIES = (10.0, 10.0, 32.0)  # added to a bin's hessian to order bins, and to l2; bins on one side at most
 
 
@@ -50,8 +51,15 @@ class GradientBoosting(Learner):
         Levels below the root at most; 0 for any.
     learning_rate : float
         What a tree adds is multiplied by this.
-    loss : "logistic", "softmax", "squared", "poisson", or None
-        None: by the target: logistic for two classes, softmax for more, squared for numbers.
+    loss : "logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie", or None
+        None: by the target: logistic for two classes, softmax for more, squared for numbers. Leaves of "absolute" and "quantile" have the quantile of their residuals as
+        value; "poisson" and "tweedie" learn the logarithm of a mean.
+    quantile : float
+        Of loss "quantile": the share of rows that is to lie below the prediction.
+    huber_delta : float
+        Of loss "huber": squares up to this residual, beyond it grow linearly.
+    tweedie_power : float
+        Of loss "tweedie": the variance is the mean to this power; above 1 (Poisson), below 2 (gamma).
     growth : "leaf" or "level"
         Which leaf is split next: the one of most gain, or all of a level before the next.
     bins : int
@@ -95,7 +103,10 @@ class GradientBoosting(Learner):
     leaves: int = 31
     depth: int = 0
     learning_rate: float = 0.1
-    loss: Literal["logistic", "softmax", "squared", "poisson"] | None = None
+    loss: Literal["logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie"] | None = None
+    quantile: float = 0.5
+    huber_delta: float = 0.9
+    tweedie_power: float = 1.5
     growth: Literal["leaf", "level"] = "leaf"
     bins: int = 255
     min_rows: int = 20
@@ -116,7 +127,10 @@ class GradientBoosting(Learner):
             ("leaves", 2 <= self.leaves <= 1 << 15, f"2 to {1 << 15}"),
             ("depth", 0 <= self.depth <= 1000, "0 (any) to 1000"),
             ("learning_rate", 0 < self.learning_rate <= 100, "above 0, up to 100"),
-            ("loss", self.loss is None or self.loss in _LOSSES, f"{', '.join(_LOSSES)}, None"),
+            ("loss", self.loss is None or self.loss in LOSSES, f"{', '.join(LOSSES)}, None"),
+            ("quantile", 0 < self.quantile < 1, "above 0, below 1"),
+            ("huber_delta", 0 < self.huber_delta < 1e100, "above 0"),
+            ("tweedie_power", 1 < self.tweedie_power < 2, "above 1, below 2; for 1 there is loss='poisson'"),
             ("growth", self.growth in ("leaf", "level"), "leaf, level"),
             ("bins", 3 <= self.bins <= NUMBERS, f"3 to {NUMBERS}"),
             ("min_rows", 1 <= self.min_rows < 1 << 62, "1 or more"),
@@ -132,17 +146,18 @@ class GradientBoosting(Learner):
         ):
             if not good:
                 raise BadField(f"{getattr(self, name)!r} is out of range", where=name, allowed=allowed)
-        if self.loss in ("squared", "poisson") and self.class_weight is not None:
+        if self.loss not in (None, "logistic", "softmax") and self.class_weight is not None:
             raise BadField("numbers have no classes to weigh", where="class_weight", allowed=f"None with loss={self.loss!r}")
 
     # what is known before a row is read
 
-    def _loss(self, context: Context) -> int:
+    def _loss(self, context: Context) -> Loss:
         classes = len(context.schema.classes)
-        return _LOSSES.index(self.loss or ("squared" if not classes else "logistic" if classes == 2 else "softmax"))
+        name = self.loss or ("squared" if not classes else "logistic" if classes == 2 else "softmax")
+        return Loss(name, {"quantile": self.quantile, "huber": self.huber_delta, "tweedie": self.tweedie_power}.get(name, 0.0))
 
     def _outs(self, context: Context) -> int:
-        return len(context.schema.classes) if self._loss(context) == 1 else 1
+        return len(context.schema.classes) if self._loss(context).name == "softmax" else 1
 
     def _columns(self, context: Context) -> int:
         shape = shape_of(context.schema)
@@ -180,21 +195,23 @@ class GradientBoosting(Learner):
         outs, columns, ahead = self._outs(context), self._columns(context), self._ahead(context)
         histogram = 256 * 24 * columns
         sample = 8 * len(shape_of(context.schema).names) * min(context.rows, 200_000) // context.shards  # each state holds its part
-        most = self.trees * (1 + rounds_of(self.leaves, ahead))
+        loss = self._loss(context)
+        renewed, slopes = PASSES if loss.share is not None else 0, 16 * outs if loss.measured else 0
+        most = self.trees * (1 + loss.measured + renewed + rounds_of(self.leaves, ahead))
         return Price(
-            state=max(outs * ahead * histogram, sample), given=300 * ahead * outs, passes=(2, 1 + most),
-            kept_per_row=width_of(columns) + columns + 17 + 32 * outs, kept_fresh=4 * outs,
+            state=max(outs * ahead * histogram, sample, self.leaves << 15 if renewed else 0), given=300 * ahead * outs, passes=(2 + renewed, 1 + renewed + most),
+            kept_per_row=width_of(columns) + columns + 17 + 32 * outs + slopes, kept_fresh=4 * outs + slopes,
         )  # fmt: skip
 
     # rounds
 
     def begin(self, context: Context, start: State | None = None) -> State:
-        shape, schema, loss = shape_of(context.schema), context.schema, _LOSSES[self._loss(context)]
+        shape, schema, loss = shape_of(context.schema), context.schema, self._loss(context)
         if start is not None:
             raise BadInput("boosted trees do not go on from a model", todo="Train anew, with more trees.")
-        if loss in ("logistic", "softmax"):
+        if loss.of_classes:
             class_weights.refuse_few(schema)
-            if loss == "logistic" and len(schema.classes) > 2:
+            if loss.name == "logistic" and len(schema.classes) > 2:
                 raise BadField(f"the target has {len(schema.classes)} classes", where="loss", allowed="softmax, or None")
         elif schema.task != "number":
             found = f"target {schema.target!r} has classes" if schema.target else "there is no target"
@@ -220,7 +237,10 @@ class GradientBoosting(Learner):
                 classes=len(context.schema.classes), dense=len(shape.names), k=shape.k, width=table_width(shape), rows=context.rows, seed=context.seed
             )
             return (Pass(fold=look, rows=self.sees()),)
-        given: State = self._step(context, carry)
+        if stage == _RENEW:
+            given = {name: carry[name] for name in ("made", "prefix", "known", "heaviest")}
+            return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"])),)
+        given = self._step(context, carry)
         if stage == _GROW:
             given = self._splits(self._asked(context, carry, self._growth(context, carry)))
         elif "leaves" in carry:
@@ -228,7 +248,9 @@ class GradientBoosting(Learner):
         return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"]) + 1),)
 
     def _step(self, context: Context, carry: State) -> State:
-        return {"step": keys_of(context.seed, int(carry["tree"]), self._outs(context)), "scale": carry["scale"]} if "scale" in carry else {}
+        if "scale" not in carry:
+            return {}
+        return {"step": keys_of(context.seed, int(carry["tree"]), self._outs(context)), "scale": carry["scale"], "unit": carry["unit"]}
 
     def _tree(self, carry: State, out: int) -> Tree:
         return Tree(under(f"{out}", carry))
@@ -249,7 +271,7 @@ class GradientBoosting(Learner):
         """All that rebuilds a batch's bins, scores, gradients and segments, this round's splits included."""
         given = {name: carry[name] for name in ("edges", "places", "base", "roots", "column", "child", "masks", "value")} | self._step(context, carry)
         given |= {"by_class": carry["by_class"]} if "by_class" in carry else {}
-        done = int(carry["parts"]) if int(carry["stage"]) == _GROW else 0
+        done = int(carry["parts"]) if int(carry["stage"]) in (_GROW, _RENEW) else 0
         given |= {f"{name}/{i}": carry[f"{name}/{i}"] for i in range(done) for name in ("splits", "lefts")}
         if int(carry["stage"]) == _GROW:
             now = self._splits(self._asked(context, carry, self._growth(context, carry)))
@@ -261,16 +283,20 @@ class GradientBoosting(Learner):
         stage, state = int(carry["stage"]), closed[0]
         if stage == _LOOK:
             return self._looked(context, carry, state)
+        if stage == _RENEW:
+            return self._renewed(context, carry, state)
         carry = carry | {"version": carry["version"] + 1}
+        if stage == _MEASURE:
+            return self._measured(context, carry, state)
         return self._stepped(context, carry, state) if stage == _STEP else self._grown(context, carry, state)
 
     def _looked(self, context: Context, carry: State, found: State) -> State:
-        schema, loss = context.schema, _LOSSES[self._loss(context)]
+        schema, loss = context.schema, self._loss(context)
         weights = np.array([total(sums) for sums in found["weights"]])
         carry = carry | {"stage": np.array(_STEP), "edges": edges_of(found["sample"], self.bins), "places": slot_places(found["slots"], self.bins)}
         carry["bins"] = np.concatenate([(carry["edges"] < LAST).sum(1) + 2, carry["places"].max(1, initial=0).astype(np.int64) + 1]).astype(np.int32)
         heaviest = float(found["heaviest"])
-        if loss in ("logistic", "softmax"):
+        if loss.of_classes:
             class_weights.refuse_single(schema, weights)
             if self.class_weight is not None:
                 by_class = class_weights.balanced(weights) if self.class_weight == "balanced" else class_weights.named(self.class_weight, schema.classes)
@@ -279,27 +305,51 @@ class GradientBoosting(Learner):
                 class_weights.refuse_single(schema, weights)
             share = weights / weights.sum()
             with np.errstate(divide="ignore"):
-                carry["base"] = np.log(share[1:] / share[:1]) if loss == "logistic" else np.maximum(np.log(share), -30.0)
-            bounds = heaviest, heaviest * (0.25 if loss == "logistic" else 0.25 * len(share) / (len(share) - 1))
+                carry["base"] = np.log(share[1:] / share[:1]) if loss.name == "logistic" else np.maximum(np.log(share), -30.0)
+            bounds = heaviest * np.array([1.0, 0.25 if loss.name == "logistic" else 0.25 * len(share) / (len(share) - 1)])
+            carry["unit"] = np.array(1.0)
         else:
             if not weights[0] > 0:
                 raise BadInput("no row has a weight above 0", where="weight")
-            low, high, mean = float(found["low"]), float(found["high"]), float(weights[1] / weights[0])
-            if loss == "poisson" and (low < 0 or not mean > 0):
-                raise BadInput("loss 'poisson' needs a target of 0 or more, and some above 0", where=f"column {schema.target!r}", todo="Use loss='squared'.")
-            carry["base"] = np.array([np.log(mean) if loss == "poisson" else mean])
-            bounds = heaviest * max(high - mean, mean - low), heaviest * (1.0 if loss == "squared" else mean * np.exp(0.7))
-            if not max(bounds) < np.sqrt(np.finfo(np.float64).max / context.rows):
+            carry |= {"low": found["low"], "high": found["high"], "heaviest": np.array(heaviest), "mean": np.array(weights[1] / weights[0])}
+            carry |= loss.begun(carry, schema.target)
+            bounds = carry.pop("bounds")
+            if not max(float(carry["high"] - carry["low"]), *bounds) < np.sqrt(np.finfo(np.float64).max / context.rows):
                 raise BadInput("the squares of the target overflow float64", where=f"column {schema.target!r}", todo="Divide it by a constant first.")
-            carry |= {"low": found["low"], "high": found["high"], "heaviest": np.array(heaviest)}
         if self.validation and round(self.validation * context.rows) == 0:
             raise BadInput(f"validation={self.validation} leaves no row to validate on", where="validation", todo="Hold out a larger share.")
-        return carry | {"scale": self._scale(*bounds)}
+        if loss.share is not None:
+            carry |= {"parts": np.array(0)} | self._to_renew([(0, 0, 0)], 1)
+        return carry | ({"stage": np.array(_MEASURE)} if loss.measured else {"scale": self._scale(bounds)})
 
     @staticmethod
-    def _scale(gradient: float, hessian: float) -> F64:
+    def _to_renew(made: list[tuple[int, int, int]], places: int) -> State:
+        """Before the first pass for quantiles: of (output, leaf, place) rows belong to a place."""
+        start: State = {"prefix": np.zeros(places, np.uint64), "below": np.full(places, -1), "known": np.array(0)}
+        return start | {"stage": np.array(_RENEW), "made": np.array(made, np.int32)}
+
+    def _renewed(self, context: Context, carry: State, state: State) -> State:
+        """12 more bits of each quantile; with the last of them the base score (nothing was stepped yet), or the values of a tree's leaves."""
+        prefix, below = narrowed(carry["prefix"], state["sums"], self._loss(context).share or 0.0, carry["below"])
+        bits = carry["known"] + 12
+        if int(bits) < 12 * PASSES:
+            return carry | {"prefix": prefix, "below": below, "known": bits}
+        values = quantiles(prefix)
+        carry = {name: array for name, array in carry.items() if name not in ("prefix", "below", "known", "made")}
+        if int(carry["version"]):
+            return self._finished(context, carry, values)
+        return carry | {"stage": np.array(_STEP), "base": values, "leaves": np.zeros((1, 2), np.int32), "values": values}
+
+    def _measured(self, context: Context, carry: State, state: State) -> State:
+        carry = {name: array for name, array in carry.items() if name not in ("leaves", "values")}
+        if not np.isfinite(state["tops"]).all():
+            raise BadInput(f"the gradients of loss {self.loss!r} overflow float64", where=f"column {context.schema.target!r}", todo="Lower the learning rate, or raise l2.")
+        return carry | {"stage": np.array(_STEP), "scale": self._scale(state["tops"])}
+
+    @staticmethod
+    def _scale(bounds: F64) -> F64:
         """Whole numbers for one of gradient and hessian, none of whose rows has more than these."""
-        return np.array([8191.0 / max(gradient, 1e-300), 2047.0 / max(hessian, 1e-300)])
+        return np.array([8191.0, 2047.0]) / np.maximum(bounds, 1e-300)
 
     def _stepped(self, context: Context, carry: State, state: State) -> State:
         """The first round of a tree is in: what the trees before have come to, and the roots."""
@@ -312,7 +362,7 @@ class GradientBoosting(Learner):
         carry |= {"stage": np.array(_GROW), "parts": np.array(0), "top": state["top"], "peak": state["high"]}
         for out, sums in enumerate(state["sums"]):
             carry |= prefixed(f"{out}", Tree.rooted(growth, sums).state())
-        return carry if any(tree.wanted(growth) for tree in self._trees(context, carry)) else self._finished(context, carry)
+        return carry if any(tree.wanted(growth) for tree in self._trees(context, carry)) else self._ended(context, carry)
 
     def _trees(self, context: Context, carry: State) -> list[Tree]:
         return [self._tree(carry, out) for out in range(self._outs(context))]
@@ -337,34 +387,34 @@ class GradientBoosting(Learner):
             after |= prefixed(f"{out}", tree.state())
         rest = {name: array for name, array in carry.items() if not name.partition("/")[0].isdigit()}
         carry = rest | after | {f"{name}/{int(carry['parts'])}": array for name, array in now.items()} | {"parts": carry["parts"] + 1}
-        return carry if any(tree.wanted(growth) for tree, _ in trees) else self._finished(context, carry)
+        return carry if any(tree.wanted(growth) for tree, _ in trees) else self._ended(context, carry)
 
-    def _finished(self, context: Context, carry: State) -> State:
-        """All trees of this round of boosting are grown: put them to the others, and say what they add to whom."""
+    def _ended(self, context: Context, carry: State) -> State:
+        """All trees of this round of boosting are grown; their leaves may yet get other values."""
+        if self._loss(context).share is None:
+            return self._finished(context, carry)
+        (tree,) = self._trees(context, carry)
+        ends, belongs = tree.ends()
+        return carry | self._to_renew([(0, node, place) for node, place in belongs], len(ends))
+
+    def _finished(self, context: Context, carry: State, values: F64 | None = None) -> State:
+        """Put the trees of this round to the others, and say what they add to whom. values: of the leaves, in the order of `Tree.ends`, where they are not Newton's."""
         growth = self._growth(context, carry)
-        found = [tree.finished(growth, self.learning_rate) for tree in self._trees(context, carry)]
+        found = [tree.finished(growth, self.learning_rate, values) for tree in self._trees(context, carry)]
         leaves = np.array([(out, node) for out, (_, made) in enumerate(found) for node, _ in made], np.int32)
-        values = np.array([value for _, made in found for _, value in made])
+        moved = np.array([value for _, made in found for _, value in made])
         rest = {name: array for name, array in carry.items() if not name.partition("/")[0].isdigit() and not name.startswith(("splits/", "lefts/"))}
         stuck = all(len(arrays["value"]) == 1 for arrays, _ in found) and self.row_share == 1 and self.column_share == 1
         if stuck:
             return rest | {"stage": np.array(_DONE)}
         tree = int(carry["tree"]) + 1
-        carry = rest | grown_onto(carry, [arrays for arrays, _ in found]) | {"leaves": leaves, "values": values, "stage": np.array(_STEP), "tree": np.array(tree)}
+        carry = rest | grown_onto(carry, [arrays for arrays, _ in found]) | {"leaves": leaves, "values": moved, "stage": np.array(_STEP), "tree": np.array(tree)}
         if tree >= self.trees and not self.validation:
             return carry | {"stage": np.array(_DONE)}
-        return carry | {"scale": self._rescaled(context, carry, float(np.abs(values).max(initial=0.0)))}
-
-    def _rescaled(self, context: Context, carry: State, moved: float) -> F64:
-        """The scale of the next tree, from what gradients were and how far scores have moved since."""
-        loss = _LOSSES[self._loss(context)]
-        if loss in ("logistic", "softmax"):
-            return np.asarray(carry["scale"])
-        heaviest = float(carry["heaviest"])
-        if loss == "squared":
-            return self._scale(float(carry["top"]) + heaviest * moved, heaviest)
-        rate = float(np.exp(min(float(carry["peak"]) + moved, 600.0)))
-        return self._scale(heaviest * max(rate, float(carry["high"])), heaviest * rate * float(np.exp(0.7)))
+        loss = self._loss(context)
+        if loss.measured:
+            return {name: array for name, array in carry.items() if name != "scale"} | {"stage": np.array(_MEASURE)}
+        return carry if loss.steady else carry | {"scale": self._scale(loss.rescaled(carry, float(np.abs(moved).max(initial=0.0))))}
 
     def finish(self, context: Context, carry: State) -> State:
         trees = int(carry["best"]) * self._outs(context) if self.validation and "best" in carry else len(carry["roots"])
@@ -394,8 +444,8 @@ class GradientBoosting(Learner):
 
         scores = self.scores(model, batch)
         classes = batch.schema.classes
-        if self.loss in ("squared", "poisson") or (self.loss is None and not classes and len(scores) == 1):
-            return {"prediction": np.exp(scores[0]) if self.loss == "poisson" else scores[0]}
+        if self.loss not in (None, "logistic", "softmax") or (self.loss is None and not classes and len(scores) == 1):
+            return {"prediction": predicted(self.loss, scores[0])}
         classes = classes or tuple(range(max(2, len(scores))))
         z = np.vstack([np.zeros(batch.rows), scores]) if len(scores) == 1 else scores
         chance = np.empty_like(z)

@@ -157,13 +157,29 @@ class Tree:
             self.nodes["child"][node] = child
         self._advance(growth)
 
-    def finished(self, growth: Growth, rate: float) -> tuple[State, list[tuple[int, float]]]:
-        """The tree as `model.NODES`, and what it adds to the rows of each leaf that was made, whether it stayed one or not."""
+    def ends(self) -> tuple[I64, list[tuple[int, int]]]:
+        """The leaves of the tree, and for each leaf that was made, whether it stayed one or not, the place of the one its rows belong to."""
+        leaves = np.flatnonzero(self.nodes["front"])
+        owner = np.arange(len(self.nodes["front"]))
+        for node in np.flatnonzero(self.nodes["child"]).tolist():  # parents come before their children
+            if not self.nodes["split"][node]:
+                child = self.nodes["child"][node]
+                owner[child : child + 2] = owner[node]
+        made = np.flatnonzero(self.nodes["child"] == 0)
+        return leaves, list(zip(made.tolist(), np.searchsorted(leaves, owner[made]).tolist(), strict=True))
+
+    def finished(self, growth: Growth, rate: float, values: npt.NDArray[np.float64] | None = None) -> tuple[State, list[tuple[int, float]]]:
+        """The tree as `model.NODES`, and what it adds to the rows of each leaf that was made, whether it stayed one or not.
+
+        values: of the leaves in the order of `ends`, in place of Newton's steps.
+        """
         nodes, rule = self.nodes, growth.rule
         g = nodes["sums"][:, 0] * rule[0]
         shrunk = np.sign(g) * np.maximum(np.abs(g) - rule[2], 0.0)
         below = nodes["sums"][:, 1] * rule[1] + rule[3]
         value = np.where(below > 0.0, -rate * shrunk / np.where(below > 0.0, below, 1.0), 0.0)
+        if values is not None:
+            value[nodes["front"]] = rate * values
         for node in np.flatnonzero(nodes["child"]).tolist():  # parents come before their children
             if not nodes["split"][node]:
                 value[nodes["child"][node] : nodes["child"][node] + 2] = value[node]
