@@ -303,6 +303,23 @@ def test_validation__of_large_numbers__is_not_cut_short() -> None:
     assert len(ends) - 1 == 25
 
 
+def test_monotone__predictions_never_turn_along_a_bound_column_and_trees_are_the_same_from_another_cut() -> None:
+    x, z = rows(2000, missing=0.05)
+    y = 2 * np.sin(3 * x[:, 0]) - np.where(np.isnan(x[:, 3]), 0, x[:, 3]) + np.nan_to_num(z)
+    data = columns(x, town=np.array(["a", "b", "c"])[np.arange(2000) % 3], y=np.nan_to_num(y))
+    learner = og.GradientBoosting(trees=8, leaves=12, learning_rate=0.5, monotone={"c0": 1, "c3": -1})
+    source = og.read(data, target="y", task="number")
+    model = og.plan(learner, source, on="serial").run().model
+    base = {name: np.tile(column[:40], 61) for name, column in data.items() if name != "y"}
+    for column, sign in (("c0", 1), ("c3", -1)):
+        scan = scored(model, base | {column: np.repeat(np.linspace(-3, 3, 61), 40)})["prediction"].reshape(61, 40)
+        steps = sign * np.diff(scan, axis=0)
+        assert steps.min() >= 0
+        assert steps.max() > 0
+    assert digest(learner, source, 300, 128) == digest(learner, source, 2000, 2000)
+    assert og.GradientBoosting(monotone="c0:1, c3:-1").monotone == learner.monotone
+
+
 def test_penalty__l1_beyond_all_gradients__leaves_no_split() -> None:
     x, z = rows(500)
     _, ends = trees_of(fitted(og.GradientBoosting(trees=5, l1=1e9), columns(x, y=z), task="number"))
@@ -327,6 +344,9 @@ def test_strongest__are_the_columns_with_their_share_of_the_gain() -> None:
     ({"x": np.arange(40.0), "y": np.arange(40.0) - 5}, {"task": "number"}, og.GradientBoosting(loss="poisson"), "0 or more"),
     ({"x": np.arange(40.0), "y": np.arange(40.0) - 5}, {"task": "number"}, og.GradientBoosting(loss="tweedie"), "0 or more"),
     ({"x": np.arange(40.0), "y": np.arange(40) % 2}, {}, og.GradientBoosting(loss="quantile"), "has classes"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 2}, {}, og.GradientBoosting(monotone={"z": 1}), "no column 'z'"),
+    ({"x": np.arange(40.0), "c": ["a", "b"] * 20, "y": np.arange(40) % 2}, {}, og.GradientBoosting(monotone={"c": 1}), "'c' is no column of numbers"),
+    ({"x": np.arange(40.0), "y": np.arange(40) % 3}, {"task": "classes"}, og.GradientBoosting(monotone={"x": 1}), "'softmax' nothing can be held"),
     ({"x": np.r_[np.inf, np.arange(39.0)], "y": np.arange(40) % 2}, {}, og.GradientBoosting(), "row 0, column 'x': the value is inf"),
     ({"x": np.arange(40.0), "y": np.arange(40) % 2, "w": np.zeros(40)}, {"weight": "w"}, og.GradientBoosting(), "weight above 0"),
     ({"x": np.arange(40.0), "y": np.r_[1e200, np.arange(39.0)]}, {"task": "number"}, og.GradientBoosting(), "overflow"),

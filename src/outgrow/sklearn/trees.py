@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,19 @@ _SHARED: dict[str, Any] = {
 
 
 class _Trees:
-    """What both have: how many trees there are, and what each column gained."""
+    """What both have: how many trees there are, and what each column gained; and signs of columns that predictions follow, one a column or by name."""
+
+    monotone_constraints: Any
+
+    def _more_fields(self) -> dict[str, Any]:
+        signs = self.monotone_constraints
+        if signs is None or isinstance(signs, Mapping):
+            return {"monotone": signs}
+        count = self.n_features_in_  # type: ignore[attr-defined]
+        if len(signs) != count:
+            raise ValueError(f"monotone_constraints has {len(signs)} signs for {count} columns")
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(count)])
+        return {"monotone": {str(name): int(sign) for name, sign in zip(names, signs, strict=True) if sign} or None}
 
     def _grown(self, arrays: State, outs: int) -> None:
         self.n_estimators_ = len(arrays["roots"]) // outs
@@ -48,6 +61,7 @@ class GradientBoostingClassifier(_Trees, Chances, Classifier):
     growth: str = "leaf"
     validation: float = 0.0
     patience: int = 10
+    monotone_constraints: Any = None
     class_weight: Any = None
     random_state: Any = 0
 
@@ -97,6 +111,7 @@ class GradientBoostingRegressor(_Trees, Regressor):
     growth: str = "leaf"
     validation: float = 0.0
     patience: int = 10
+    monotone_constraints: Any = None
     random_state: Any = 0
 
     _learner: ClassVar[str] = "GradientBoosting"
@@ -105,7 +120,7 @@ class GradientBoostingRegressor(_Trees, Regressor):
 
     def _more_fields(self) -> dict[str, Any]:
         field = {"quantile": "quantile", "huber": "huber_delta"}.get(self.objective)
-        return {field: self.alpha} if field else {}
+        return super()._more_fields() | ({field: self.alpha} if field else {})
 
     def _set(self, arrays: State, found: Fitted) -> None:
         self._grown(arrays, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -76,6 +77,9 @@ class GradientBoosting(Learner):
     validation : float
         Share of rows held out, 0 for none: trees end after `patience` without a lower loss on them, and those up to the best are kept.
     patience : int
+    monotone : mapping of column to 1 or -1, or None
+        Along a column of numbers predictions must not fall (1) or not rise (-1), all else being equal; as text ``"age:1,price:-1"``. Values of leaves are held on either side of
+        the middle between the two halves of a split (LightGBM's "basic" method). Not with "softmax", "absolute" and "quantile".
     class_weight : "balanced", mapping of class to weight, or None
         Multiplies row weights. "balanced": inversely to the (weighted) share of the class.
 
@@ -118,9 +122,11 @@ class GradientBoosting(Learner):
     column_share: float = 1.0
     validation: float = 0.0
     patience: int = 10
+    monotone: Any = None
     class_weight: Any = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "monotone", _signs(self.monotone))
         object.__setattr__(self, "class_weight", class_weights.plain(self.class_weight))
         for name, good, allowed in (
             ("trees", 1 <= self.trees <= 1_000_000, "1 or more"),
@@ -142,6 +148,7 @@ class GradientBoosting(Learner):
             ("column_share", 0 < self.column_share <= 1, "above 0, up to 1"),
             ("validation", 0 <= self.validation < 1, "0 up to, not including, 1"),
             ("patience", self.patience >= 1, "1 or more"),
+            ("monotone", _sound(self.monotone), "None, or a mapping of columns to 1 (must not fall) or -1 (must not rise)"),
             ("class_weight", class_weights.sound(self.class_weight), class_weights.ALLOWED),
         ):
             if not good:
@@ -188,8 +195,27 @@ class GradientBoosting(Learner):
             bins = np.where(np.isin(np.arange(columns), used), bins, 0).astype(np.int32)
         kinds = (np.arange(columns) >= len(carry["edges"])).astype(np.uint8)
         return Growth(
-            leaves=self.leaves, depth=self.depth, by_level=self.growth == "level", ahead=self._ahead(context), min_gain=self.min_gain, bins=bins, kinds=kinds, rule=rule
-        )
+            leaves=self.leaves, depth=self.depth, by_level=self.growth == "level", ahead=self._ahead(context), min_gain=self.min_gain, bins=bins, kinds=kinds, rule=rule,
+            signs=self._bound(context),
+        )  # fmt: skip
+
+    def _bound(self, context: Context) -> npt.NDArray[np.int32]:
+        """Of each column 1, -1 or 0; no column at all where none is bound."""
+        if not self.monotone:
+            return np.zeros(0, np.int32)
+        by_name = dict(self.monotone)
+        shape = shape_of(context.schema)
+        return np.array([*(by_name.get(name, 0) for name in shape.names), *(0 for _ in range(shape.k))], np.int32)
+
+    def _refuse_bounds(self, context: Context) -> None:
+        """BadField for what cannot be monotone: a loss without order, a column of categories or one that is not there."""
+        loss, names = self._loss(context), shape_of(context.schema).names
+        if self.monotone and (loss.name == "softmax" or loss.share is not None):
+            raise BadField(f"with loss {loss.name!r} nothing can be held monotone", where="monotone", allowed="a loss with Newton's steps as values and one output")
+        for name, _ in self.monotone or ():
+            if name not in names:
+                found = f"column {name!r} is no column of numbers" if name in context.schema else f"there is no column {name!r}"
+                raise BadField(found, where="monotone", allowed=", ".join(names) or "columns of numbers")
 
     def price(self, context: Context) -> Price:
         outs, columns, ahead = self._outs(context), self._columns(context), self._ahead(context)
@@ -216,6 +242,7 @@ class GradientBoosting(Learner):
         elif schema.task != "number":
             found = f"target {schema.target!r} has classes" if schema.target else "there is no target"
             raise BadInput(found, allowed="a target of numbers", todo="Say that the target is a number (task='number'), or leave the loss to the target.")
+        self._refuse_bounds(context)
         if shape.ragged:
             raise BadInput("there are sparse columns or texts, whose entries boosted trees do not read", todo="Leave them out, or learn with OnlineLinear or LogisticRegression.")
         if not self._columns(context):
@@ -454,3 +481,17 @@ class GradientBoosting(Learner):
         if len(scores) == 1:
             return columns | {"probability": chance[1].copy()}
         return columns | {f"probability_{name}": chance[k].copy() for k, name in enumerate(classes)}
+
+
+def _signs(given: Any) -> Any:
+    """A mapping, or text as "age:1,price:-1", as pairs that a frozen field can hold; anything else as it is."""
+    if isinstance(given, str):
+        pairs = [part.rpartition(":") for part in given.split(",")]
+        return tuple((name.strip(), int(sign) if sign.strip() in ("1", "-1", "+1") else sign) for name, _, sign in pairs)
+    return tuple(given.items()) if isinstance(given, Mapping) else given
+
+
+def _sound(given: Any) -> bool:
+    return given is None or (
+        isinstance(given, tuple) and all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) and not isinstance(p[1], bool) and p[1] in (1, -1) for p in given)
+    )

@@ -7,7 +7,7 @@ anyway. What was asked for and is not split in the end is forgotten: the tree do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,8 +19,10 @@ from ...data.native import F8, FLOAT, I4, I8, U1, Native
 __all__ = ["Growth", "Tree", "rounds_of"]
 
 I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+_FREE = np.array([-np.inf, np.inf])
 _best_split = Native(
-    "outgrow.learn.kernels.splits", "best_split", (I8(1), I4(1), U1(1), I8(1), F8(1), F8(1, True), I8(1, True), U1(1, True), I8(1, True)), FLOAT
+    "outgrow.learn.kernels.splits", "best_split", (I8(1), I4(1), U1(1), I8(1), F8(1), F8(1, True), I8(1, True), U1(1, True), I8(1, True), I4(1), F8(1)), FLOAT
 )
 
 
@@ -28,7 +30,7 @@ _best_split = Native(
 class Growth:
     """How a tree grows. depth, 0: any. by_level: all leaves of a level before the next. ahead: leaves whose halves are asked for at once.
 
-    bins int32 (m,), kinds uint8 (m,), rule float64 (9,): as `kernels.splits.best_split` takes them.
+    bins int32 (m,), kinds uint8 (m,), rule float64 (9,), signs int32 (m,) or (0,): as `kernels.splits.best_split` takes them.
     """
 
     leaves: int
@@ -39,6 +41,15 @@ class Growth:
     bins: npt.NDArray[np.int32]
     kinds: npt.NDArray[np.uint8]
     rule: npt.NDArray[np.float64]
+    signs: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def value(self, sums: I64) -> npt.NDArray[np.float64]:
+        """Newton's step of leaves of these sums, int64 (…, 3)."""
+        g = sums[..., 0] * self.rule[0]
+        shrunk = np.sign(g) * np.maximum(np.abs(g) - self.rule[2], 0.0)
+        below = sums[..., 1] * self.rule[1] + self.rule[3]
+        found: npt.NDArray[np.float64] = np.where(below > 0.0, -shrunk / np.where(below > 0.0, below, 1.0), 0.0)
+        return found
 
 
 def rounds_of(leaves: int, ahead: int) -> int:
@@ -54,12 +65,12 @@ class Tree:
     """A tree under way. Its state: arrays of `size` nodes in the order they were made, and the histograms of leaves that may be split.
 
     column int32, -1 where no split is allowed; child int32, 0 where the halves are not known; bin int64; lefts uint8 (·, 256); gain float64; sums int64 (·, 3);
-    halves int64 (·, 3), of the left; depth int32; split bool, in the tree; front bool, a leaf of the tree.
+    halves int64 (·, 3), of the left; limits float64 (·, 2), of the value, 0 where no column is bound; depth int32; split bool, in the tree; front bool, a leaf of the tree.
     """
 
     _EMPTY: ClassVar[dict[str, tuple[Any, tuple[int, ...]]]] = {
         "column": (np.int32, ()), "child": (np.int32, ()), "bin": (np.int64, ()), "lefts": (np.uint8, (256,)), "gain": (np.float64, ()), "sums": (np.int64, (3,)),
-        "halves": (np.int64, (3,)), "depth": (np.int32, ()), "split": (np.bool_, ()), "front": (np.bool_, ()),
+        "halves": (np.int64, (3,)), "limits": (np.float64, (2,)), "depth": (np.int32, ()), "split": (np.bool_, ()), "front": (np.bool_, ()),
     }  # fmt: skip
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -71,7 +82,7 @@ class Tree:
         """A root with this histogram, int64 (m · 256 · 3,)."""
         tree = cls({name: np.zeros((0, *shape), dtype) for name, (dtype, shape) in cls._EMPTY.items()})
         total = sums.reshape(-1, 256, 3)[0].sum(0) if len(sums) else np.zeros(3, np.int64)
-        tree._add(growth, [(sums, total, 0)])
+        tree._add(growth, [(sums, total, 0, _FREE)])
         tree.nodes["front"][0] = True
         tree._advance(growth)
         return tree
@@ -79,16 +90,17 @@ class Tree:
     def state(self) -> State:
         return self.nodes | {f"histogram/{node}": array for node, array in self.histograms.items()}
 
-    def _add(self, growth: Growth, made: list[tuple[I64, I64, int]]) -> None:
-        """Put nodes of these histograms, sums and depths behind the others, with the best split of each; all in arrays of their own."""
+    def _add(self, growth: Growth, made: list[tuple[I64, I64, int, F64]]) -> None:
+        """Put nodes of these histograms, sums, depths and limits behind the others, with the best split of each; all in arrays of their own."""
         at, n = len(self.nodes["column"]), len(made)
         self.nodes = {name: np.concatenate([array, np.zeros((n, *self._EMPTY[name][1]), array.dtype)]) for name, array in self.nodes.items()}
         ratio, rank, found = np.empty(256), np.empty(256, np.int64), np.zeros(6, np.int64)
-        for node, (sums, total, depth) in enumerate(made, at):
+        for node, (sums, total, depth, limits) in enumerate(made, at):
+            self.nodes["limits"][node] = limits if len(growth.signs) else 0.0
             self.nodes["sums"][node], self.nodes["depth"][node], self.nodes["column"][node] = total, depth, -1
             if (growth.depth and depth >= growth.depth) or total[2] < 2 * growth.rule[4]:
                 continue
-            gain = _best_split(sums, growth.bins, growth.kinds, total, growth.rule, ratio, rank, self.nodes["lefts"][node], found)
+            gain = _best_split(sums, growth.bins, growth.kinds, total, growth.rule, ratio, rank, self.nodes["lefts"][node], found, growth.signs, limits)
             if gain > growth.min_gain:
                 self.nodes["gain"][node], self.nodes["column"][node], self.nodes["bin"][node], self.nodes["halves"][node] = gain, found[0], found[1], found[2:5]
                 self.histograms[node] = sums
@@ -151,11 +163,21 @@ class Tree:
             large = self.histograms.pop(node) - small
             left = self.nodes["halves"][node].copy()
             right, depth = self.nodes["sums"][node] - left, int(self.nodes["depth"][node]) + 1
-            made += [(small, left, depth), (large, right, depth)] if fewer == child else [(large, left, depth), (small, right, depth)]
+            one, two = self._limits(growth, node, left, right)
+            made += [(small, left, depth, one), (large, right, depth, two)] if fewer == child else [(large, left, depth, one), (small, right, depth, two)]
         self._add(growth, made)
         for _, node, _, child, _ in splits:
             self.nodes["child"][node] = child
         self._advance(growth)
+
+    def _limits(self, growth: Growth, node: int, left: I64, right: I64) -> tuple[F64, F64]:
+        """Limits of the halves of a split: its own, and along a bound column on either side of the middle between their values."""
+        if not len(growth.signs):
+            return _FREE, _FREE
+        low, high = self.nodes["limits"][node]
+        sign = growth.signs[self.nodes["column"][node]]
+        middle = float(np.clip(growth.value(np.stack([left, right])), low, high).mean())
+        return np.array([middle if sign < 0 else low, middle if sign > 0 else high]), np.array([middle if sign > 0 else low, middle if sign < 0 else high])
 
     def ends(self) -> tuple[I64, list[tuple[int, int]]]:
         """The leaves of the tree, and for each leaf that was made, whether it stayed one or not, the place of the one its rows belong to."""
@@ -173,11 +195,8 @@ class Tree:
 
         values: of the leaves in the order of `ends`, in place of Newton's steps.
         """
-        nodes, rule = self.nodes, growth.rule
-        g = nodes["sums"][:, 0] * rule[0]
-        shrunk = np.sign(g) * np.maximum(np.abs(g) - rule[2], 0.0)
-        below = nodes["sums"][:, 1] * rule[1] + rule[3]
-        value = np.where(below > 0.0, -rate * shrunk / np.where(below > 0.0, below, 1.0), 0.0)
+        nodes, value = self.nodes, growth.value(self.nodes["sums"])
+        value = rate * (np.clip(value, nodes["limits"][:, 0], nodes["limits"][:, 1]) if len(growth.signs) else value)
         if values is not None:
             value[nodes["front"]] = rate * values
         for node in np.flatnonzero(nodes["child"]).tolist():  # parents come before their children
