@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import log_loss, mean_squared_error
 
 import outgrow as og
+from outgrow.check.replay import follow
 from outgrow.core.combine import Then
 from outgrow.core.job import Job
 from outgrow.core.run import run
@@ -236,6 +237,19 @@ def test_digest__is_that_of_one_batch__from_any_cut_and_on_processes(name: str, 
     assert digest(learner, source, 3000, 3000, seed=1) != one
 
 
+def test_kept__rebuilt_and_at_workers_that_miss_rounds__gives_the_same_trees() -> None:
+    for learner, source in (
+        (og.GradientBoosting(trees=2, leaves=4, loss="quantile", quantile=0.8), source_of("number", 200)),
+        (og.GradientBoosting(trees=2, leaves=4, loss="tweedie", row_share=0.7), source_of("counts", 200)),
+        (og.GradientBoosting(trees=2, leaves=4, loss="lambdarank", group="q"), og.read(ranked(200), target="y", task="number")),
+    ):
+        job = Job(learner=Then((og.OneHot(), learner)), source=source, shard_rows=50, batch_rows=32)
+        models = [follow(job, workers=workers).model for workers in (1, 0, 2)]
+        for model in models[1:]:
+            assert model.keys() == models[0].keys()
+            assert all(np.array_equal(model[name], models[0][name]) for name in model), learner.loss
+
+
 @pytest.mark.slow
 def test_trees__do_not_depend_on_how_many_leaves_are_asked_for_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     source, learner = source_of("three"), LEARNERS["plain"]
@@ -397,9 +411,11 @@ def test_ranking__what_cannot_be_ranked__is_refused_by_name(data: Any, words: st
 
 
 def test_ranking__fields_that_do_not_go_together__are_refused() -> None:
-    for fields in ({"group": "q"}, {"loss": "lambdarank"}, {"loss": "lambdarank", "group": "q", "validation": 0.1}):
-        with pytest.raises(og.BadField):
-            og.GradientBoosting(**fields)
+    with pytest.raises(og.BadField, match="rows held out would be missing from their groups"):
+        og.GradientBoosting(loss="lambdarank", group="q", validation=0.1)
+    for fields in ({"group": "q"}, {"loss": "lambdarank"}):
+        with pytest.raises(og.BadField, match="does not go with loss"):
+            fitted(og.GradientBoosting(**fields), ranked(50), task="number")
 
 
 def test_penalty__l1_beyond_all_gradients__leaves_no_split() -> None:

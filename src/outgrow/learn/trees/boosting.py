@@ -143,7 +143,7 @@ class GradientBoosting(Learner):
             ("quantile", 0 < self.quantile < 1, "above 0, below 1"),
             ("huber_delta", 0 < self.huber_delta < 1e100, "above 0"),
             ("tweedie_power", 1 < self.tweedie_power < 2, "above 1, below 2; for 1 there is loss='poisson'"),
-            ("group", isinstance(self.group, str) and bool(self.group) == (self.loss == "lambdarank"), "the name of a column with loss='lambdarank', and '' with others"),
+            ("group", isinstance(self.group, str), "the name of a column, or '' for none"),
             ("growth", self.growth in ("leaf", "level"), "leaf, level"),
             ("bins", 3 <= self.bins <= NUMBERS, f"3 to {NUMBERS}"),
             ("min_rows", 1 <= self.min_rows < 1 << 62, "1 or more"),
@@ -179,7 +179,8 @@ class GradientBoosting(Learner):
         return len(shape.names) + shape.k
 
     def _group(self, context: Context) -> int:
-        return shape_of(context.schema).names.index(self.group) if self.group else -1
+        names = shape_of(context.schema).names
+        return names.index(self.group) if self.group in names else -1
 
     def sees(self) -> Rows:
         return Rows(kind="train", held=self.validation) if self.validation else ALL
@@ -256,6 +257,8 @@ class GradientBoosting(Learner):
             found = f"target {schema.target!r} has classes" if schema.target else "there is no target"
             raise BadInput(found, allowed="a target of numbers", todo="Say that the target is a number (task='number'), or leave the loss to the target.")
         self._refuse_bounds(context)
+        if bool(self.group) != (loss.name == "lambdarank"):
+            raise BadField(f"{self.group!r} does not go with loss {loss.name!r}", where="group", allowed="the name of a column with loss='lambdarank', and '' with others")
         if self.group and self.group not in shape.names:
             raise BadField(f"there is no column of numbers {self.group!r}", where="group", allowed=", ".join(shape.names) or "columns of numbers")
         if shape.ragged:
@@ -282,7 +285,7 @@ class GradientBoosting(Learner):
             return (Pass(fold=look, rows=self.sees()), *runs)
         if stage == _RENEW:
             given = {name: carry[name] for name in ("made", "prefix", "known", "heaviest")}
-            return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"])),)
+            return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"]) + (not carry["known"])),)
         given = self._step(context, carry)
         if stage == _GROW:
             given = self._splits(self._asked(context, carry, self._growth(context, carry)))
@@ -333,7 +336,7 @@ class GradientBoosting(Learner):
                 refuse_parted(closed[1], self.group)
             return self._looked(context, carry, state)
         if stage == _RENEW:
-            return self._renewed(context, carry, state)
+            return self._renewed(context, carry | {"version": carry["version"] + (not carry["known"])}, state)
         carry = carry | {"version": carry["version"] + 1}
         if stage == _MEASURE:
             return self._measured(context, carry, state)
@@ -385,7 +388,7 @@ class GradientBoosting(Learner):
             return carry | {"prefix": prefix, "below": below, "known": bits}
         values = quantiles(prefix)
         carry = {name: array for name, array in carry.items() if name not in ("prefix", "below", "known", "made")}
-        if int(carry["version"]):
+        if "top" in carry:
             return self._finished(context, carry, values)
         return carry | {"stage": np.array(_STEP), "base": values, "leaves": np.zeros((1, 2), np.int32), "values": values}
 

@@ -43,7 +43,7 @@ class Grown(Fold):
     given, for a pass that splits: ``splits`` int32 (s, 5): output, leaf, column, left child (the right one is next), the child to sum; ``lefts`` uint8
     (s, 256), bins that go left. For the first pass of a tree: ``step`` uint64 (outs + 1,), keys of its draws; ``scale`` float64 (2,); ``unit`` float64 (), of losses;
     ``leaves`` int32 (l, 2), output and leaf, and ``values`` float64 (l,): what the last trees add to the scores of the rows there. Of a loss that is measured there is
-    a pass before it, which has no scale: it moves the scores and finds the gradients, which the first pass then rounds. Passes for quantiles of residuals step nothing;
+    a pass before it, which has no scale: it moves the scores and finds the gradients, which the first pass then rounds. Passes for quantiles of residuals change nothing;
     their given and state are in `renewal`.
 
     state: ``sums`` int64 (s, columns · 256 · 3); ``held`` int64 (2,), loss and weight of the rows held out; ``top`` float64 (), the largest gradient;
@@ -81,6 +81,8 @@ class Grown(Fold):
     def keep(self, kept: State | None, batch: Any, given: Mapping[str, Any]) -> State:
         if kept is None:
             return self._built(batch, given)
+        if "prefix" in given:  # the first pass for quantiles is a step that changes nothing
+            return kept
         if "splits" in given:
             return self._split(kept, given["splits"], given["lefts"])
         if "leaves" not in given:
