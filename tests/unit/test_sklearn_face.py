@@ -106,6 +106,14 @@ def test_two_processes__one_digest(name: str) -> None:
         assert two.model_.made["on"] == "processes:2"
 
 
+def test_boosting__objectives_have_lightgbms_names() -> None:
+    for name, loss in {"regression": "squared", "mae": "absolute", "regression_l1": "absolute", "huber": "huber", "tweedie": "tweedie"}.items():
+        assert face.GradientBoostingRegressor(objective=name)._build().loss == loss
+    assert face.GradientBoostingRegressor(objective="quantile", alpha=0.2)._build().quantile == 0.2
+    with pytest.raises(ValueError, match="monotone_constraints has 2 signs for 5 columns"):
+        face.GradientBoostingRegressor(monotone_constraints=[1, 0]).fit(X, NUMBER)
+
+
 def test_ranker__groups_are_those_of_lightgbm_and_the_model_that_of_the_plan() -> None:
     import pandas as pd
 
