@@ -24,8 +24,8 @@ $(STAMP)-bench: $(STAMP)-test
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	touch $@
 
-test: setup ## everything, warnings as errors, random order
-	$(BIN)/python -m pytest
+test: setup ## everything, warnings as errors, random order, on all cores; clusters on one of them
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 matrix: setup ## every learner on every engine, whole and killed, on clusters of its own; the table is kept in bench/results (long)
 	$(BIN)/python bench/matrix.py

@@ -97,11 +97,12 @@ def _slopes(loss: int, constant: float, scores: Any, k: int, target: Any, g: Any
             g[i] = p - target[i]
             h[i] = p * (1.0 - p)
     elif loss == SOFTMAX:
+        g[:] = 0.0
+        for other in range(outs):
+            for i in range(n):
+                g[i] += exp(scores[other, i] - own[i])  # row after row, so that it vectorises
         for i in range(n):
-            odds, mine = 0.0, own[i]
-            for other in range(outs):
-                odds += exp(scores[other, i] - mine)
-            p = 1.0 / odds
+            p = 1.0 / g[i]
             g[i] = p - (1.0 if target[i] == k else 0.0)
             h[i] = p * (1.0 - p) * (outs / (outs - 1.0))
     elif loss == POISSON:

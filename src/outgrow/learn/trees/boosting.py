@@ -236,11 +236,11 @@ class GradientBoosting(Learner):
         histogram = 256 * 24 * columns
         sample = 8 * len(shape_of(context.schema).names) * min(context.rows, 200_000) // context.shards  # each state holds its part
         loss = self._loss(context)
-        renewed, slopes = PASSES if loss.share is not None else 0, 16 * outs + 8 * bool(self.group) if loss.measured else 0
+        renewed, slopes = PASSES if loss.share is not None else 0, 16 * outs if loss.measured else 0
         most = self.trees * (1 + loss.measured + renewed + rounds_of(self.leaves, ahead))
         return Price(
             state=max(outs * ahead * histogram, sample, self.leaves << 15 if renewed else 0), given=300 * ahead * outs, passes=(2 + renewed, 1 + renewed + most),
-            kept_per_row=width_of(columns) + columns + 17 + 32 * outs + slopes, kept_fresh=4 * outs + slopes,
+            kept_per_row=width_of(columns) + columns + 17 + 8 * bool(self.group) + 32 * outs + 2 * slopes, kept_fresh=4 * outs + slopes,
         )  # fmt: skip
 
     # rounds

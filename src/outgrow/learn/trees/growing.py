@@ -43,12 +43,12 @@ class Growth:
     rule: npt.NDArray[np.float64]
     signs: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
-    def value(self, sums: I64) -> npt.NDArray[np.float64]:
-        """Newton's step of leaves of these sums, int64 (…, 3)."""
+    def value(self, sums: I64, rate: float = 1.0) -> npt.NDArray[np.float64]:
+        """Newton's step, times the rate, of leaves of these sums, int64 (…, 3)."""
         g = sums[..., 0] * self.rule[0]
         shrunk = np.sign(g) * np.maximum(np.abs(g) - self.rule[2], 0.0)
         below = sums[..., 1] * self.rule[1] + self.rule[3]
-        found: npt.NDArray[np.float64] = np.where(below > 0.0, -shrunk / np.where(below > 0.0, below, 1.0), 0.0)
+        found: npt.NDArray[np.float64] = np.where(below > 0.0, -rate * shrunk / np.where(below > 0.0, below, 1.0), 0.0)
         return found
 
 
@@ -195,8 +195,9 @@ class Tree:
 
         values: of the leaves in the order of `ends`, in place of Newton's steps.
         """
-        nodes, value = self.nodes, growth.value(self.nodes["sums"])
-        value = rate * (np.clip(value, nodes["limits"][:, 0], nodes["limits"][:, 1]) if len(growth.signs) else value)
+        nodes, value = self.nodes, growth.value(self.nodes["sums"], rate)
+        if len(growth.signs):
+            value = np.clip(value, rate * nodes["limits"][:, 0], rate * nodes["limits"][:, 1])
         if values is not None:
             value[nodes["front"]] = rate * values
         for node in np.flatnonzero(nodes["child"]).tolist():  # parents come before their children
