@@ -18,7 +18,7 @@ from outgrow.data.source import Source
 
 ROWS = 1800
 ONE_HOT, SCALED = (og.Missing(), og.OneHot()), (og.Missing(), og.Scale(), og.OneHot())
-TARGETS = ("number", "two", "three", "about")  # the last one of text, which its learners alone read
+TARGETS = ("number", "two", "three", "about", "grade")  # the last ones of text and of queries, which their learners alone read
 JOBS: dict[str, tuple[str, Any]] = {
     "moments": ("number", og.Then((*ONE_HOT, og.Moments()))),
     "summary": ("number", og.Summary(error=0.1)),
@@ -46,6 +46,7 @@ JOBS: dict[str, tuple[str, Any]] = {
     "boosted trees": ("two", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=7, growth="level", validation=0.2)))),
     "boosted trees, three classes": ("three", og.Then((og.OneHot(max_categories=30), og.GradientBoosting(trees=2, leaves=9, row_share=0.7, column_share=0.8)))),
     "boosted trees, quantile": ("number", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=5, loss="quantile", quantile=0.8)))),
+    "boosted trees, ranking": ("grade", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=5, loss="lambdarank", group="query")))),
     "segments": ("two", og.Then((*SCALED, og.Segments(og.LogisticRegression(max_rounds=4), by="c")))),
     "bagging": ("number", og.Bagging(og.Then((*ONE_HOT, og.LinearRegression())), parts=3, columns=0.5)),
     "stack": ("two", og.Then((og.Stack((("bayes", og.Then((*ONE_HOT, og.NaiveBayes()))),), folds=2), og.LogisticRegression(max_rounds=4)))),
@@ -62,7 +63,7 @@ JOBS: dict[str, tuple[str, Any]] = {
 
 def dropped(target: str) -> list[str]:
     """The columns that learners of this target do not read."""
-    return [other for other in TARGETS if other != target] + ["text"] * (target != "about")
+    return [other for other in TARGETS if other != target] + ["text"] * (target != "about") + ["query"] * (target != "grade")
 
 
 def table() -> dict[str, Any]:
@@ -79,6 +80,8 @@ def table() -> dict[str, Any]:
         "d": [None if i == 7 else f"d{i}" for i in d],
         "text": [None if i % 50 == 7 else " ".join([*row, f"x{i % 90}"][i % 3 :]) for i, row in enumerate(words)],
         "about": [("rain" in row or "wind" in row) and i % 10 > 0 for i, row in enumerate(words)],
+        "query": np.arange(ROWS) // 7,
+        "grade": np.digitize(score, [-1, 0.2]).astype(float),
         "number": score,
         "two": (score > -0.5).astype(np.int64),
         "three": [("low", "mid", "high")[i] for i in np.digitize(score, [-1, 0.2])],

@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import log_loss, mean_squared_error
 
 import outgrow as og
+from outgrow.check.replay import follow
 from outgrow.core.combine import Then
 from outgrow.core.job import Job
 from outgrow.core.run import run
@@ -24,6 +25,7 @@ from outgrow.data.batch import Design
 from outgrow.engines.processes import Processes
 from outgrow.engines.serial import Serial
 from outgrow.learn.trees.bins import _add_exactly, edges_of, encoded, slot_places, total
+from outgrow.learn.trees.ranking import slopes
 from outgrow.plan.score import strongest
 
 F64 = np.ndarray[Any, np.dtype[np.float64]]
@@ -235,6 +237,19 @@ def test_digest__is_that_of_one_batch__from_any_cut_and_on_processes(name: str, 
     assert digest(learner, source, 3000, 3000, seed=1) != one
 
 
+def test_kept__rebuilt_and_at_workers_that_miss_rounds__gives_the_same_trees() -> None:
+    for learner, source in (
+        (og.GradientBoosting(trees=2, leaves=4, loss="quantile", quantile=0.8), source_of("number", 200)),
+        (og.GradientBoosting(trees=2, leaves=4, loss="tweedie", row_share=0.7), source_of("counts", 200)),
+        (og.GradientBoosting(trees=2, leaves=4, loss="lambdarank", group="q"), og.read(ranked(200), target="y", task="number")),
+    ):
+        job = Job(learner=Then((og.OneHot(), learner)), source=source, shard_rows=50, batch_rows=32)
+        models = [follow(job, workers=workers).model for workers in (1, 0, 2)]
+        for model in models[1:]:
+            assert model.keys() == models[0].keys()
+            assert all(np.array_equal(model[name], models[0][name]) for name in model), learner.loss
+
+
 @pytest.mark.slow
 def test_trees__do_not_depend_on_how_many_leaves_are_asked_for_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     source, learner = source_of("three"), LEARNERS["plain"]
@@ -310,14 +325,97 @@ def test_monotone__predictions_never_turn_along_a_bound_column_and_trees_are_the
     learner = og.GradientBoosting(trees=8, leaves=12, learning_rate=0.5, monotone={"c0": 1, "c3": -1})
     source = og.read(data, target="y", task="number")
     model = og.plan(learner, source, on="serial").run().model
-    base = {name: column[:40] for name, column in data.items() if name != "y"}
+    base = {name: np.tile(column[:40], 61) for name, column in data.items() if name != "y"}
     for column, sign in (("c0", 1), ("c3", -1)):
-        scan = [scored(model, base | {column: np.full(40, at)})["prediction"] for at in np.linspace(-3, 3, 61)]
+        scan = scored(model, base | {column: np.repeat(np.linspace(-3, 3, 61), 40)})["prediction"].reshape(61, 40)
         steps = sign * np.diff(scan, axis=0)
         assert steps.min() >= 0
         assert steps.max() > 0
     assert digest(learner, source, 300, 128) == digest(learner, source, 2000, 2000)
     assert og.GradientBoosting(monotone="c0:1, c3:-1").monotone == learner.monotone
+
+
+# ranking
+
+
+def ranked(n: int = 500) -> dict[str, Any]:
+    """Rows in groups of 1 to 24, whose numbers do not ascend."""
+    random = np.random.default_rng(5)
+    x, z = rows(n, 5)
+    group = np.repeat(np.arange(n), random.integers(1, 25, n))[:n]
+    return columns(x, q=group * 7 % 1009, y=np.digitize(z + 2 * random.normal(size=n)[group], [-1, 0.5, 2]).astype(float))
+
+
+def plain_lambdas(score: F64, label: F64) -> F64:
+    """LambdaRank of one group, pair by pair: gradients and hessians."""
+    found, total, n = np.zeros((2, len(score))), 0.0, len(score)
+    rank = np.argsort(np.argsort(-score, kind="stable"))
+    gain, share = 2**label - 1, 1 / np.log2(2 + np.arange(n))
+    best = (np.sort(gain)[::-1] * share)[:30].sum()
+    for a in range(n):
+        for b in range(n):
+            if label[a] > label[b] and min(rank[a], rank[b]) < 30:
+                ahead = score[a] - score[b]
+                worth = (gain[a] - gain[b]) * abs(share[rank[a]] - share[rank[b]]) / best / (0.01 + abs(ahead) if np.ptp(score) else 1)
+                wrong = 1 / (1 + np.exp(ahead))
+                found[0, [a, b]] += worth * wrong * np.array([-1, 1])
+                found[1, [a, b]] += worth * wrong * (1 - wrong)
+                total += 2 * worth * wrong
+    return found * np.log2(1 + total) / total if total else found
+
+
+def test_ranking__gradients_are_those_of_pairs_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    sizes = [1, 7, 45, 5, 3, 2]
+    ids, n = np.repeat([4.0, 2.0, 9.0, 8.0, 1.0, 3.0], sizes), sum(sizes)
+    score, label, weight = random.normal(size=n), random.integers(0, 5, n).astype(float), random.random(n)
+    counts = (random.random(n) < 0.8).astype(np.uint8)
+    score[53:58], label[58:61] = 0.5, 0.0  # a group of equal scores, one of equal labels
+    found, right = slopes(ids, score, label, weight, counts), np.zeros((2, n))
+    for group in np.unique(ids):
+        own = np.flatnonzero((ids == group) & (counts > 0))
+        right[:, own] = plain_lambdas(score[own], label[own]) * weight[own]
+    np.testing.assert_allclose(found, right, rtol=1e-9, atol=1e-15)
+
+
+def test_ranking__groups_across_batches_give_the_same_trees_and_the_order_is_learned() -> None:
+    from sklearn.metrics import ndcg_score
+
+    data, learner = ranked(), og.GradientBoosting(loss="lambdarank", group="q", trees=4, leaves=6, column_share=0.9)
+    source = og.read(data, target="y", task="number")
+    one = digest(learner, source, 500, 500)
+    assert digest(learner, source, 90, 7) == one
+    assert digest(learner, source, 200, 64, Serial(kept_bytes=20_000)) == one
+    model = og.plan(learner, source, on="serial").run().model
+    assert model is not None
+    assert list(data).index("q") not in model.arrays["1/column"][model.arrays["1/child"] > 0]
+    found = scored(model, data | {"q": np.zeros(500)})["prediction"]
+    groups = [np.flatnonzero(data["q"] == q) for q in np.unique(data["q"])]
+    groups = [own for own in groups if len(own) > 4 and data["y"][own].any()]
+    mean, flat = (np.mean([ndcg_score([data["y"][own]], [by[own]]) for own in groups]) for by in (found, np.zeros(500)))
+    assert mean > flat + 0.1
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    ({"q": np.arange(40) // 10 % 3}, "rows of group 0 do not stand together: it begins anew at row 30"),
+    ({"q": np.r_[np.nan, np.zeros(39)]}, "row 0 belongs to no group"),
+    ({"y": np.arange(40.0)}, "target of row 32 is 32.0"),
+    ({"y": np.r_[np.zeros(39), 0.5]}, "target of row 39 is 0.5"),
+    ({"q": ["a"] * 40}, "no column of numbers 'q'"),
+    ({"x": np.arange(12e3), "q": np.zeros(12_000), "y": np.arange(12e3) % 2}, "group 0 has 12,000 rows"),
+])  # fmt: skip
+def test_ranking__what_cannot_be_ranked__is_refused_by_name(data: Any, words: str) -> None:
+    whole = {"x": np.arange(40.0), "q": np.arange(40) // 10, "y": np.arange(40.0) % 4} | data
+    with pytest.raises((og.BadInput, og.BadField), match=words):
+        fitted(og.GradientBoosting(loss="lambdarank", group="q", trees=2), whole, task="number")
+
+
+def test_ranking__fields_that_do_not_go_together__are_refused() -> None:
+    with pytest.raises(og.BadField, match="rows held out would be missing from their groups"):
+        og.GradientBoosting(loss="lambdarank", group="q", validation=0.1)
+    for fields in ({"group": "q"}, {"loss": "lambdarank"}):
+        with pytest.raises(og.BadField, match="does not go with loss"):
+            fitted(og.GradientBoosting(**fields), ranked(50), task="number")
 
 
 def test_penalty__l1_beyond_all_gradients__leaves_no_split() -> None:

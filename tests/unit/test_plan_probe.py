@@ -86,6 +86,10 @@ def test_a_slope_that_noise_has_hidden__stays_above_zero_and_below_the_mean() ->
     assert up <= 0.5 / 100_000
 
 
+def test_a_line__of_no_rows_at_all__is_flat() -> None:
+    assert _line((0, 0.0), (0, 0.2)) == (0.0, 0.2)
+
+
 def test_a_source_smaller_than_a_probe__is_probed_all_the_same() -> None:
     tiny = og.read({"x": np.arange(5.0), "y": np.array([0, 1, 0, 1, 1])}, target="y")
     assert isinstance(probe(job(tiny)), Probe)

@@ -41,7 +41,8 @@ COUNTS = RNG.poisson(np.exp(0.5 * np.abs(X))).astype(float)
 TWO = np.where(X[:, 0] + 0.5 * X[:, 1] + 0.4 * RNG.normal(size=300) > 0.5, "yes", "no")
 THREE = np.digitize(X[:, 0] + 0.3 * RNG.normal(size=300), [-0.5, 0.5]) * 10
 NUMBER = X @ np.arange(5.0) + 2 + 0.1 * RNG.normal(size=300)
-NAMES = [name for name in face.__all__ if name not in ("SklearnChain", "TargetEncoder", "TfidfVectorizer")]  # those two: tests/unit/test_sklearn_encoders.py
+OWN = ("GradientBoostingRanker", "SklearnChain", "TargetEncoder", "TfidfVectorizer")  # the ranker: below; those that encode: tests/unit/test_sklearn_encoders.py
+NAMES = [name for name in face.__all__ if name not in OWN]
 SPARSE = ["BlockLinearClassifier", "FastICA", "GaussianNB", "KMeans", "LinearRegression", "LinearSVC", "LogisticRegression", "MultinomialNB", "OnlineLinearClassifier", "PCA",
     "TruncatedSVD"]
 SCALERS = ("RobustScaler", "StandardScaler")  # features, which predict nothing
@@ -103,6 +104,32 @@ def test_two_processes__one_digest(name: str) -> None:
     else:
         assert alone.model_.digest == two.model_.digest
         assert two.model_.made["on"] == "processes:2"
+
+
+def test_boosting__objectives_have_lightgbms_names() -> None:
+    for name, loss in {"regression": "squared", "mae": "absolute", "regression_l1": "absolute", "huber": "huber", "tweedie": "tweedie"}.items():
+        assert face.GradientBoostingRegressor(objective=name)._build().loss == loss
+    assert face.GradientBoostingRegressor(objective="quantile", alpha=0.2)._build().quantile == 0.2
+    with pytest.raises(ValueError, match="monotone_constraints has 2 signs for 5 columns"):
+        face.GradientBoostingRegressor(monotone_constraints=[1, 0]).fit(X, NUMBER)
+
+
+def test_ranker__groups_are_those_of_lightgbm_and_the_model_that_of_the_plan() -> None:
+    import pandas as pd
+
+    sizes, labels = np.tile([10, 20], 10), np.digitize(NUMBER, [0, 5, 10])
+    one = face.GradientBoostingRanker(n_estimators=3, monotone_constraints=[0, 0, 0, 0, 1]).fit(X, labels, group=sizes)
+    rows = {f"x{j}": X[:, j] for j in range(5)} | {"group": np.repeat(np.arange(20.0), sizes), "y": labels.astype(float)}
+    planned = og.plan(og.Then((og.OneHot(), one._build())), og.read(rows, target="y", task="number"), on="serial", probe=False).run()
+    for name, array in planned.model.arrays.items():
+        np.testing.assert_array_equal(one.model_.arrays[name], array, err_msg=name)
+    assert np.corrcoef(one.predict(X), NUMBER)[0, 1] > 0.5
+    assert one.feature_importances_.shape == (5,)
+    named = pd.DataFrame(X, columns=["a", "group", "b", "c", "d"])
+    assert face.GradientBoostingRanker(n_estimators=2).fit(named, labels).predict(named).shape == (300,)
+    for wrong in ([10, 20], [300.0], [[300]]):
+        with pytest.raises(ValueError, match="group must be whole numbers that sum to the 300 rows"):
+            face.GradientBoostingRanker().fit(X, labels, group=wrong)
 
 
 def test_memory__goes_through_the_plan_to_the_same_model() -> None:

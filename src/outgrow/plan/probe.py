@@ -232,7 +232,7 @@ def _once(small: Job, given: Job, context: Context, seconds: float) -> Probe:
 def _line(small: tuple[float, float], large: tuple[float, float]) -> tuple[float, float]:
     """(fixed, each) of the line through two measurements (amount, seconds); a slope that noise has hidden is the large one's mean."""
     (m, s), (n, t) = small, large
-    if n < 2 * m:
+    if n < max(2 * m, 1):  # nothing where the time was over before the first batch of a pass
         return 0.0, t / max(n, 1)
     each = (t - s) / (n - m)
     if not 0.1 * t / n <= each <= t / n:

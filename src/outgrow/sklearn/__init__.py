@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .local import LocallyWeightedRegression
     from .networks import MLPClassifier, MLPRegressor
     from .online import OnlineLinearClassifier, OnlineLinearRegressor
-    from .trees import GradientBoostingClassifier, GradientBoostingRegressor
+    from .trees import GradientBoostingClassifier, GradientBoostingRanker, GradientBoostingRegressor
     from .words import TfidfVectorizer
 
 _PLACES = {
@@ -36,6 +36,7 @@ _PLACES = {
     "GaussianMixture": "clusters",
     "GaussianNB": "bayes",
     "GradientBoostingClassifier": "trees",
+    "GradientBoostingRanker": "trees",
     "GradientBoostingRegressor": "trees",
     "KMeans": "clusters",
     "LinearDiscriminantAnalysis": "discriminant",
@@ -67,6 +68,7 @@ __all__ = [
     "GaussianMixture",
     "GaussianNB",
     "GradientBoostingClassifier",
+    "GradientBoostingRanker",
     "GradientBoostingRegressor",
     "KMeans",
     "LinearDiscriminantAnalysis",

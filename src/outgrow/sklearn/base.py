@@ -72,6 +72,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         learner: Learner = learner_class(self._learner)(**fields, **self._more_fields())
         return learner
 
+    def _names(self) -> Any:
+        """Names of the columns to learn from, where they have some."""
+        return getattr(self, "feature_names_in_", None)
+
     def _more_fields(self) -> dict[str, Any]:
         """Fields that follow from several parameters, or from the classes."""
         return {}
@@ -92,7 +96,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             x = x.copy()
             x.sum_duplicates()
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-        source = fitting_source(x, getattr(self, "feature_names_in_", None), target, weight)
+        source = fitting_source(x, self._names(), target, weight)
         seed = getattr(self, "random_state", 0)
         seed = seed if isinstance(seed, int) else int(check_random_state(seed).randint(2**31 - 1))
         found = carried(learner or self._build(), source, on=self.on, memory=self.memory, seed=seed, start=start, onward=self._onward)

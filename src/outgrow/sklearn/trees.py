@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.state import State
-from .base import F64, Chances, Classifier, Regressor, estimator
+from .base import F64, Chances, Classifier, Estimator, Regressor, estimator
 from .fitting import Fitted
+from .rows import number_target
 
-__all__ = ["GradientBoostingClassifier", "GradientBoostingRegressor"]
+__all__ = ["GradientBoostingClassifier", "GradientBoostingRanker", "GradientBoostingRegressor"]
 
 _SHARED: dict[str, Any] = {
     "n_estimators": "trees", "num_leaves": "leaves", "max_depth": ("depth", lambda depth: max(0, depth)), "learning_rate": "learning_rate", "max_bin": "bins",
@@ -121,6 +122,68 @@ class GradientBoostingRegressor(_Trees, Regressor):
     def _more_fields(self) -> dict[str, Any]:
         field = {"quantile": "quantile", "huber": "huber_delta"}.get(self.objective)
         return super()._more_fields() | ({field: self.alpha} if field else {})
+
+    def _set(self, arrays: State, found: Fitted) -> None:
+        self._grown(arrays, 1)
+
+
+@estimator
+class GradientBoostingRanker(_Trees, Estimator):
+    """Gradient-boosted trees that order the rows of each group (LambdaRank). `feature_importances_`: the share of all gain that a column's splits have."""
+
+    n_estimators: int = 100
+    num_leaves: int = 31
+    max_depth: int = -1
+    learning_rate: float = 0.1
+    max_bin: int = 255
+    min_child_samples: int = 20
+    min_child_weight: float = 1e-3
+    min_split_gain: float = 0.0
+    reg_alpha: float = 0.0
+    reg_lambda: float = 0.0
+    subsample: float = 1.0
+    colsample_bytree: float = 1.0
+    growth: str = "leaf"
+    monotone_constraints: Any = None
+    random_state: Any = 0
+
+    _learner: ClassVar[str] = "GradientBoosting"
+    _fields: ClassVar[Any] = {name: field for name, field in _SHARED.items() if name not in ("validation", "patience")}
+    _missing, _sparse = True, False
+
+    def fit(self, X: Any, y: Any, group: Any = None, sample_weight: Any = None) -> Any:
+        """Fit; forgets what was fitted before. y: whole numbers 0 to 31. group: rows of each group, which follow one another, as in LightGBM; None: all are one."""
+        x, y = self._checked(X, y, reset=True, y_numeric=True)
+        sizes = np.array([len(x)]) if group is None else np.asarray(group)
+        if sizes.ndim != 1 or sizes.dtype.kind not in "iu" or (sizes < 0).any() or sizes.sum() != len(x):
+            raise ValueError(f"group must be whole numbers that sum to the {len(x)} rows")
+        self._carry(np.column_stack([x, np.repeat(np.arange(len(sizes)), sizes)]), number_target(y), sample_weight)
+        return self
+
+    def predict(self, X: Any) -> F64:
+        """The score of each row: within a group, the higher comes first."""
+        found: F64 = self._predicted(X)["prediction"]
+        return found
+
+    def _names(self) -> list[str]:
+        names = self._own_names()
+        return [*names, self._group_name(names)]
+
+    def _own_names(self) -> list[str]:
+        return [str(name) for name in getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])]
+
+    @staticmethod
+    def _group_name(names: list[str]) -> str:
+        name = "group"
+        while name in names:
+            name += "_"
+        return name
+
+    def _more_fields(self) -> dict[str, Any]:
+        return super()._more_fields() | {"loss": "lambdarank", "group": self._group_name(self._own_names())}
+
+    def _columns(self, x: Any) -> dict[str, Any]:
+        return super()._columns(np.column_stack([x, np.zeros(len(x))]))
 
     def _set(self, arrays: State, found: Fitted) -> None:
         self._grown(arrays, 1)

@@ -20,6 +20,7 @@ from .bins import LAST, NUMBERS, Look, edges_of, encoded, slot_places, total, wi
 from .growing import Growth, Tree, rounds_of
 from .losses import LOSSES, Loss, predicted
 from .model import add_trees, grown_onto, no_trees
+from .ranking import Runs, refuse_parted, slopes
 from .renewal import PASSES, narrowed, quantiles
 from .rows import Grown, keys_of
 
@@ -52,15 +53,19 @@ class GradientBoosting(Learner):
         Levels below the root at most; 0 for any.
     learning_rate : float
         What a tree adds is multiplied by this.
-    loss : "logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie", or None
+    loss : "logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie", "lambdarank", or None
         None: by the target: logistic for two classes, softmax for more, squared for numbers. Leaves of "absolute" and "quantile" have the quantile of their residuals as
-        value; "poisson" and "tweedie" learn the logarithm of a mean.
+        value; "poisson" and "tweedie" learn the logarithm of a mean; "lambdarank" orders the rows of each `group` by a target of
+        whole numbers 0 to 31, as LightGBM does: pairs are weighed by what they change in the NDCG of the first 30 places.
     quantile : float
         Of loss "quantile": the share of rows that is to lie below the prediction.
     huber_delta : float
         Of loss "huber": squares up to this residual, beyond it grow linearly.
     tweedie_power : float
         Of loss "tweedie": the variance is the mean to this power; above 1 (Poisson), below 2 (gamma).
+    group : str
+        Of loss "lambdarank": the column of numbers that is the same in the rows of a group, which stand together and are 10 000 at most. No split uses it; a model reads it and
+        does not care what is in it.
     growth : "leaf" or "level"
         Which leaf is split next: the one of most gain, or all of a level before the next.
     bins : int
@@ -107,10 +112,11 @@ class GradientBoosting(Learner):
     leaves: int = 31
     depth: int = 0
     learning_rate: float = 0.1
-    loss: Literal["logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie"] | None = None
+    loss: Literal["logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie", "lambdarank"] | None = None
     quantile: float = 0.5
     huber_delta: float = 0.9
     tweedie_power: float = 1.5
+    group: str = ""
     growth: Literal["leaf", "level"] = "leaf"
     bins: int = 255
     min_rows: int = 20
@@ -137,6 +143,7 @@ class GradientBoosting(Learner):
             ("quantile", 0 < self.quantile < 1, "above 0, below 1"),
             ("huber_delta", 0 < self.huber_delta < 1e100, "above 0"),
             ("tweedie_power", 1 < self.tweedie_power < 2, "above 1, below 2; for 1 there is loss='poisson'"),
+            ("group", isinstance(self.group, str), "the name of a column, or '' for none"),
             ("growth", self.growth in ("leaf", "level"), "leaf, level"),
             ("bins", 3 <= self.bins <= NUMBERS, f"3 to {NUMBERS}"),
             ("min_rows", 1 <= self.min_rows < 1 << 62, "1 or more"),
@@ -147,6 +154,7 @@ class GradientBoosting(Learner):
             ("row_share", 0 < self.row_share <= 1, "above 0, up to 1"),
             ("column_share", 0 < self.column_share <= 1, "above 0, up to 1"),
             ("validation", 0 <= self.validation < 1, "0 up to, not including, 1"),
+            ("validation", not self.validation or self.loss != "lambdarank", "0 with loss='lambdarank': rows held out would be missing from their groups"),
             ("patience", self.patience >= 1, "1 or more"),
             ("monotone", _sound(self.monotone), "None, or a mapping of columns to 1 (must not fall) or -1 (must not rise)"),
             ("class_weight", class_weights.sound(self.class_weight), class_weights.ALLOWED),
@@ -170,13 +178,17 @@ class GradientBoosting(Learner):
         shape = shape_of(context.schema)
         return len(shape.names) + shape.k
 
+    def _group(self, context: Context) -> int:
+        names = shape_of(context.schema).names
+        return names.index(self.group) if self.group in names else -1
+
     def sees(self) -> Rows:
         return Rows(kind="train", held=self.validation) if self.validation else ALL
 
     def _fold(self, context: Context) -> Grown:
         return Grown(
             loss=self._loss(context), outs=self._outs(context), columns=self._columns(context), width=width_of(self._columns(context)),
-            share=round(self.row_share * 2.0**32), held=self.validation, rows=context.rows, seed=context.seed,
+            share=round(self.row_share * 2.0**32), held=self.validation, group=self._group(context), rows=context.rows, seed=context.seed,
         )  # fmt: skip
 
     def _ahead(self, context: Context) -> int:
@@ -188,10 +200,12 @@ class GradientBoosting(Learner):
         """How this tree grows: which columns it may use, and what one of its whole gradients is worth."""
         rule = np.array([1.0 / carry["scale"][0], 1.0 / carry["scale"][1], self.l1, self.l2, self.min_rows, self.min_hessian, *_CATEGORIES])
         columns = len(carry["bins"])
-        bins = carry["bins"]
+        bins, free = carry["bins"], np.delete(np.arange(columns), self._group(context)) if self.group else np.arange(columns)
+        if len(free) < columns:
+            bins = np.where(np.isin(np.arange(columns), free), bins, 0).astype(np.int32)
         if self.column_share < 1:
-            chance = uniform(context.seed, f"tree {int(carry['tree'])} columns", np.arange(columns))
-            used = np.argsort(chance, kind="stable")[: max(1, round(self.column_share * columns))]
+            chance = uniform(context.seed, f"tree {int(carry['tree'])} columns", free)
+            used = free[np.argsort(chance, kind="stable")[: max(1, round(self.column_share * len(free)))]]
             bins = np.where(np.isin(np.arange(columns), used), bins, 0).astype(np.int32)
         kinds = (np.arange(columns) >= len(carry["edges"])).astype(np.uint8)
         return Growth(
@@ -222,11 +236,11 @@ class GradientBoosting(Learner):
         histogram = 256 * 24 * columns
         sample = 8 * len(shape_of(context.schema).names) * min(context.rows, 200_000) // context.shards  # each state holds its part
         loss = self._loss(context)
-        renewed = PASSES if loss.share is not None else 0
+        renewed, slopes = PASSES if loss.share is not None else 0, 16 * outs if loss.measured else 0
         most = self.trees * (1 + loss.measured + renewed + rounds_of(self.leaves, ahead))
         return Price(
-            state=max(outs * ahead * histogram, sample, (self.leaves << 15) if renewed else 0), given=300 * ahead * outs, passes=(2 + renewed, 1 + renewed + most),
-            kept_per_row=width_of(columns) + columns + 17 + (64 if loss.measured else 32) * outs, kept_fresh=4 * outs,
+            state=max(outs * ahead * histogram, sample, self.leaves << 15 if renewed else 0), given=300 * ahead * outs, passes=(2 + renewed, 1 + renewed + most),
+            kept_per_row=width_of(columns) + columns + 17 + 8 * bool(self.group) + 32 * outs + 2 * slopes, kept_fresh=4 * outs + slopes,
         )  # fmt: skip
 
     # rounds
@@ -243,9 +257,13 @@ class GradientBoosting(Learner):
             found = f"target {schema.target!r} has classes" if schema.target else "there is no target"
             raise BadInput(found, allowed="a target of numbers", todo="Say that the target is a number (task='number'), or leave the loss to the target.")
         self._refuse_bounds(context)
+        if bool(self.group) != (loss.name == "lambdarank"):
+            raise BadField(f"{self.group!r} does not go with loss {loss.name!r}", where="group", allowed="the name of a column with loss='lambdarank', and '' with others")
+        if self.group and self.group not in shape.names:
+            raise BadField(f"there is no column of numbers {self.group!r}", where="group", allowed=", ".join(shape.names) or "columns of numbers")
         if shape.ragged:
             raise BadInput("there are sparse columns or texts, whose entries boosted trees do not read", todo="Leave them out, or learn with OnlineLinear or LogisticRegression.")
-        if not self._columns(context):
+        if self._columns(context) == bool(self.group):
             raise BadInput("there is no column to learn from", todo="Name columns beside the target.")
         if shape.k * table_width(shape) > _TABLE:
             raise BadInput(
@@ -263,10 +281,11 @@ class GradientBoosting(Learner):
             look = Look(
                 classes=len(context.schema.classes), dense=len(shape.names), k=shape.k, width=table_width(shape), rows=context.rows, seed=context.seed
             )
-            return (Pass(fold=look, rows=self.sees()),)
+            runs = (Pass(fold=Runs(group=self._group(context))),) if self.group else ()
+            return (Pass(fold=look, rows=self.sees()), *runs)
         if stage == _RENEW:
             given = {name: carry[name] for name in ("made", "prefix", "known", "heaviest")}
-            return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"])),)
+            return (Pass(fold=self._fold(context), given=given, kept=_KEPT, version=int(carry["version"]) + (not carry["known"])),)
         given = self._step(context, carry)
         if stage == _GROW:
             given = self._splits(self._asked(context, carry, self._growth(context, carry)))
@@ -277,7 +296,11 @@ class GradientBoosting(Learner):
     def _step(self, context: Context, carry: State) -> State:
         if "scale" not in carry:
             return {}
-        return {"step": keys_of(context.seed, int(carry["tree"]), self._outs(context)), "scale": carry["scale"], "unit": carry["unit"]}
+        return {"step": keys_of(context.seed, int(carry["tree"]), self._outs(context)), "scale": carry["scale"], "unit": carry["unit"]} | self._edges(carry)
+
+    @staticmethod
+    def _edges(carry: State) -> State:
+        return {name: carry[name] for name in ("edge_at", "edge_slopes") if name in carry}
 
     def _tree(self, carry: State, out: int) -> Tree:
         return Tree(under(f"{out}", carry))
@@ -309,9 +332,11 @@ class GradientBoosting(Learner):
     def tell(self, context: Context, carry: State, closed: tuple[State, ...]) -> State:
         stage, state = int(carry["stage"]), closed[0]
         if stage == _LOOK:
+            if self.group:
+                refuse_parted(closed[1], self.group)
             return self._looked(context, carry, state)
         if stage == _RENEW:
-            return self._renewed(context, carry, state)
+            return self._renewed(context, carry | {"version": carry["version"] + (not carry["known"])}, state)
         carry = carry | {"version": carry["version"] + 1}
         if stage == _MEASURE:
             return self._measured(context, carry, state)
@@ -363,15 +388,20 @@ class GradientBoosting(Learner):
             return carry | {"prefix": prefix, "below": below, "known": bits}
         values = quantiles(prefix)
         carry = {name: array for name, array in carry.items() if name not in ("prefix", "below", "known", "made")}
-        if int(carry["version"]):
+        if "top" in carry:
             return self._finished(context, carry, values)
         return carry | {"stage": np.array(_STEP), "base": values, "leaves": np.zeros((1, 2), np.int32), "values": values}
 
     def _measured(self, context: Context, carry: State, state: State) -> State:
         carry = {name: array for name, array in carry.items() if name not in ("leaves", "values")}
-        if not np.isfinite(state["tops"]).all():
+        tops = state["tops"]
+        if self.group:
+            found = slopes(*np.ascontiguousarray(state["edge"]))
+            tops = np.maximum(tops, np.abs(found).max(axis=1, initial=0.0))
+            carry |= {"edge_at": state["edge_at"], "edge_slopes": found}
+        if not np.isfinite(tops).all():
             raise BadInput(f"the gradients of loss {self.loss!r} overflow float64", where=f"column {context.schema.target!r}", todo="Lower the learning rate, or raise l2.")
-        return carry | {"stage": np.array(_STEP), "scale": self._scale(state["tops"])}
+        return carry | {"stage": np.array(_STEP), "scale": self._scale(tops)}
 
     @staticmethod
     def _scale(bounds: F64) -> F64:
@@ -440,7 +470,7 @@ class GradientBoosting(Learner):
             return carry | {"stage": np.array(_DONE)}
         loss = self._loss(context)
         if loss.measured:
-            return {name: array for name, array in carry.items() if name != "scale"} | {"stage": np.array(_MEASURE)}
+            return {name: array for name, array in carry.items() if name not in ("scale", "edge_at", "edge_slopes")} | {"stage": np.array(_MEASURE)}
         return carry if loss.steady else carry | {"scale": self._scale(loss.rescaled(carry, float(np.abs(moved).max(initial=0.0))))}
 
     def finish(self, context: Context, carry: State) -> State:

@@ -17,7 +17,7 @@ from ...core.state import State
 __all__ = ["LOSSES", "Loss", "predicted"]
 
 F64 = npt.NDArray[np.float64]
-LOSSES = ("logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie")  # places as in kernels/histograms
+LOSSES = ("logistic", "softmax", "squared", "poisson", "absolute", "quantile", "huber", "tweedie", "lambdarank")  # places as in kernels/histograms
 _CHANCES = ("logistic", "softmax")
 _COUNTS = ("poisson", "tweedie")
 _STEP = float(np.exp(0.7))  # Poisson's hessian is as large a step ahead
@@ -41,7 +41,7 @@ class Loss:
     @property
     def measured(self) -> bool:
         """True where only a pass over the rows can tell how large gradients are."""
-        return self.name == "tweedie"
+        return self.name in ("tweedie", "lambdarank")
 
     @property
     def share(self) -> float | None:
@@ -56,7 +56,7 @@ class Loss:
         low, high, mean, heaviest = (float(found[name]) for name in ("low", "high", "mean", "heaviest"))
         if self.name in _COUNTS and (low < 0 or not mean > 0):
             raise BadInput(f"loss {self.name!r} needs a target of 0 or more, and some above 0", where=f"column {column!r}", todo="Use loss='squared'.")
-        base = np.log(mean) if self.name in _COUNTS else 0.0 if self.share is not None else mean
+        base = np.log(mean) if self.name in _COUNTS else 0.0 if self.share is not None or self.name == "lambdarank" else mean
         wide = max(high - mean, mean - low)
         step = {"absolute": 1.0, "quantile": max(self.constant, 1.0 - self.constant), "huber": self.constant}.get(self.name, wide)
         flat = {"poisson": mean * _STEP, "tweedie": mean}.get(self.name, 1.0)

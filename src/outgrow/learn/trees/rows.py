@@ -18,6 +18,7 @@ from ..blocks import design_of, weights_of
 from .bins import encoded
 from .losses import Loss
 from .model import add_trees
+from .ranking import add_edges, at_edges, edges, no_edges, whole_slopes
 from .renewal import add_residuals, no_residuals
 
 __all__ = ["Grown", "keys_of", "scratch"]
@@ -42,7 +43,7 @@ class Grown(Fold):
     given, for a pass that splits: ``splits`` int32 (s, 5): output, leaf, column, left child (the right one is next), the child to sum; ``lefts`` uint8
     (s, 256), bins that go left. For the first pass of a tree: ``step`` uint64 (outs + 1,), keys of its draws; ``scale`` float64 (2,); ``unit`` float64 (), of losses;
     ``leaves`` int32 (l, 2), output and leaf, and ``values`` float64 (l,): what the last trees add to the scores of the rows there. Of a loss that is measured there is
-    a pass before it, which has no scale: it moves the scores and finds the gradients, which the first pass then rounds. Passes for quantiles of residuals step nothing;
+    a pass before it, which has no scale: it moves the scores and finds the gradients, which the first pass then rounds. Passes for quantiles of residuals change nothing;
     their given and state are in `renewal`.
 
     state: ``sums`` int64 (s, columns · 256 · 3); ``held`` int64 (2,), loss and weight of the rows held out; ``top`` float64 (), the largest gradient;
@@ -51,6 +52,8 @@ class Grown(Fold):
     kept: ``codes`` uint64 (n · width / 8,), a byte a column, and ``columns`` uint8 (m, n), the same turned; ``rows/o/l`` uint32, the rows of leaf l of output o, ascending;
     ``packed`` int32 (outs, n); ``scores`` float64 (outs, n); ``target``, ``weight`` float64; ``counts`` uint8, 1 for rows to learn from; ``first`` int64, the
     first position; ``top`` float64; of a loss that is measured ``g`` and ``h``, float64 (outs, n), and ``tops`` float64 (2,).
+    Where rows are ranked, ``group`` float64 (n,), and ``edge`` int64, rows of groups that may go on in another batch, with their positions ``edge_at``; the pass that
+    measures gathers them (`ranking.no_edges`), and the first pass of a tree is given ``edge_at`` and ``edge_slopes`` float64 (2, e), their gradients and hessians.
     """
 
     traits: ClassVar[Traits] = Traits(order_free=True)
@@ -62,6 +65,7 @@ class Grown(Fold):
     width: int
     share: int
     held: float
+    group: int  # which dense column says the group of a row; -1 where none does
     rows: int
     seed: int
 
@@ -69,7 +73,7 @@ class Grown(Fold):
         if "prefix" in given:
             return no_residuals(given)
         if "splits" not in given and "scale" not in given:
-            return {"tops": np.zeros(2)}
+            return {"tops": np.zeros(2)} | (no_edges() if self.group >= 0 else {})
         leaves = len(given["splits"]) if "splits" in given else self.outs
         sums = np.zeros((leaves, self.columns * 256 * 3), np.int64)
         return {"sums": sums, "held": np.zeros(2, np.int64), "top": np.zeros(()), "high": np.array(-np.inf)}
@@ -77,6 +81,8 @@ class Grown(Fold):
     def keep(self, kept: State | None, batch: Any, given: Mapping[str, Any]) -> State:
         if kept is None:
             return self._built(batch, given)
+        if "prefix" in given:  # the first pass for quantiles is a step that changes nothing
+            return kept
         if "splits" in given:
             return self._split(kept, given["splits"], given["lefts"])
         if "leaves" not in given:
@@ -105,6 +111,10 @@ class Grown(Fold):
         _turned(codes, self.width, columns)
         kept: State = {"codes": codes.view(np.uint64), "columns": columns, "scores": scores, "target": target, "weight": weight}
         kept |= {"counts": learned.astype(np.uint8), "first": batch.positions[:1].copy()}
+        if self.group >= 0:
+            group = np.ascontiguousarray(design.dense[:, self.group], np.float64)
+            edge = edges(group)
+            kept |= {"group": group, "edge": edge, "edge_at": batch.positions[edge]}
         kept = self._measured(kept) if self.loss.measured else kept
         kept = self._stepped(kept, given) if "scale" in given else kept
         for part in range(int(given["parts"])):
@@ -113,6 +123,8 @@ class Grown(Fold):
 
     def _measured(self, kept: State) -> State:
         """Gradients at the scores, as they are."""
+        if self.group >= 0:
+            return kept | whole_slopes(kept)
         g, h, tops = np.empty_like(kept["scores"]), np.empty_like(kept["scores"]), np.zeros(2)
         _measured(self.loss.place, self.loss.constant, kept["scores"], kept["target"], kept["weight"], kept["counts"], g, h, tops)
         return kept | {"g": g, "h": h, "tops": tops}
@@ -125,8 +137,11 @@ class Grown(Fold):
         n = scores.shape[1]
         packed = np.empty(scores.shape, np.int32)
         if self.loss.measured:
-            top = float(kept["tops"][0])
-            _rounded(kept["g"], kept["h"], counts, first, given["step"], self.share, given["scale"], packed)
+            top, g, h = float(kept["tops"][0]), kept["g"], kept["h"]
+            if self.group >= 0:
+                g, h = g.copy(), h.copy()
+                g[0, kept["edge"]], h[0, kept["edge"]] = given["edge_slopes"][:, np.searchsorted(given["edge_at"], kept["edge_at"])]
+            _rounded(g, h, counts, first, given["step"], self.share, given["scale"], packed)
         else:
             g, h = np.empty(n), np.empty(n)
             top = _gradients(
@@ -150,7 +165,7 @@ class Grown(Fold):
         if "prefix" in given:
             return add_residuals(state, kept, given)
         if "tops" in state:
-            return {"tops": np.maximum(state["tops"], kept["tops"])}
+            return self.merge(state, {"tops": kept["tops"]} | (at_edges(kept) if self.group >= 0 else {}), given)
         local, words = np.zeros(scratch(self.columns), np.int64), kept["codes"]
         fresh = "splits" not in given
         leaves = [(out, 0) for out in range(self.outs)] if fresh else [(out, leaf) for out, _, _, _, leaf in given["splits"].tolist()]
@@ -166,7 +181,7 @@ class Grown(Fold):
 
     def merge(self, left: State, right: State, given: Mapping[str, Any]) -> State:
         if "tops" in left:
-            return {"tops": np.maximum(left["tops"], right["tops"])}
+            return {"tops": np.maximum(left["tops"], right["tops"])} | (add_edges(left, right) if self.group >= 0 else {})
         left["sums"] += right["sums"]
         if "held" not in left:
             return left
