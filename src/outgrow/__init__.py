@@ -43,7 +43,7 @@ _PLACES = {
 _LEARNERS = (
     "Bagging", "Beside", "BlockLinear", "Dates", "DiscriminantAnalysis", "Fused", "GaussianMixture", "GradientBoosting", "Hashing", "ICA",
     "Interactions", "KMeans", "LinearRegression", "LinearSVM", "LocallyWeightedRegression", "LogisticRegression", "Missing",
-    "Moments", "NaiveBayes", "NeuralNetwork", "OneHot", "OneVsOne", "OneVsRest", "OnlineLinear", "PCA", "RobustScale", "Scale",
+    "Moments", "NaiveBayes", "NeuralNetwork", "OneHot", "OneVsOne", "OneVsRest", "OnlineLinear", "PCA", "RandomForest", "RobustScale", "Scale",
     "Segments", "Stack", "Summary", "TargetEncode", "TfIdf", "Then", "TruncatedSVD",
 )  # fmt: skip
 
@@ -84,6 +84,7 @@ __all__ = [  # frozen by a test: a change is a decision
     "OnlineLinear",
     "OutgrowError",
     "Pass",
+    "RandomForest",
     "Refused",
     "RobustScale",
     "Rows",
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     from .learn.target_encode import TargetEncode
     from .learn.tf_idf import TfIdf
     from .learn.trees.boosting import GradientBoosting
+    from .learn.trees.forest import RandomForest
     from .learn.trees.interchange.faces import export, import_model
     from .plan.plan import plan
     from .plan.score import evaluate, predict

@@ -42,6 +42,7 @@ PLACES = {
     "NeuralNetwork": "outgrow.learn.neural_network",
     "OnlineLinear": "outgrow.learn.online_linear",
     "PCA": "outgrow.learn.pca",
+    "RandomForest": "outgrow.learn.trees.forest",
     "SklearnChain": "outgrow.learn.sklearn_chain",
     "Summary": "outgrow.learn.summary",
     "TruncatedSVD": "outgrow.learn.pca",
@@ -63,6 +64,7 @@ COMMAND_NAMES = {
     "neural-network": "NeuralNetwork",
     "online-linear": "OnlineLinear",
     "pca": "PCA",
+    "random-forest": "RandomForest",
     "summary": "Summary",
     "truncated-svd": "TruncatedSVD",
 }

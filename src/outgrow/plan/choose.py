@@ -87,7 +87,7 @@ def _chain(learner: Learner, schema: Any) -> tuple[tuple[Feature, ...], str]:
     name, width = type(learner).__name__, _width(schema)
     if name == "Moments":
         return tuple(part for part in standard(schema, "onehot") if type(part).__name__ in ("Dates", "OneHot")), "moments are those of the columns as they are"
-    if name == "GradientBoosting":
+    if name in ("GradientBoosting", "RandomForest"):
         chain = standard(schema, "onehot")
         return tuple(part for part in chain if type(part).__name__ in ("Dates", "OneHot")), "trees read numbers as they are, missing or not, and a category as one column"
     if name == "OnlineLinear":

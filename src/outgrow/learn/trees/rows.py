@@ -21,7 +21,7 @@ from .model import add_trees
 from .ranking import add_edges, at_edges, edges, no_edges, whole_slopes
 from .renewal import add_residuals, no_residuals
 
-__all__ = ["Grown", "keys_of", "scratch"]
+__all__ = ["Grown", "keys_of", "scratch", "turned"]
 
 _KERNELS = "outgrow.learn.kernels.histograms"
 
@@ -33,7 +33,7 @@ _held_loss = Native(_KERNELS, "held_loss", (INT, FLOAT, F8(2), F8(1), F8(1), U1(
 _add_leaf = Native(_KERNELS, "add_leaf", (Array("uint64", 1), INT, U4(1), I4(1), INT, I8(1, True), I8(1, True)))
 _partition = Native(_KERNELS, "partition", (U1(1), U1(1), U4(1), U4(1, True)), INT)
 _add_values = Native(_KERNELS, "add_values", (U4(1), FLOAT, F8(1, True)))
-_turned = Native(_KERNELS, "turned", (U1(1), INT, U1(2, True)))
+turned = Native(_KERNELS, "turned", (U1(1), INT, U1(2, True)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Grown(Fold):
         scores = np.repeat(given["base"][:, None], n, axis=1)
         add_trees(codes, self.width, given, scores)
         columns = np.empty((self.columns, n), np.uint8)
-        _turned(codes, self.width, columns)
+        turned(codes, self.width, columns)
         kept: State = {"codes": codes.view(np.uint64), "columns": columns, "scores": scores, "target": target, "weight": weight}
         kept |= {"counts": learned.astype(np.uint8), "first": batch.positions[:1].copy()}
         if self.group >= 0:
