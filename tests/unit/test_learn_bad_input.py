@@ -47,6 +47,8 @@ LEARNERS: dict[str, tuple[str, tuple[Any, ...], Any]] = {
     "OnlineLinear, number": ("number", (og.Hashing(bits=8),), og.OnlineLinear()),
     "GradientBoosting, classes": ("two", (og.OneHot(),), og.GradientBoosting(trees=3, leaves=4, min_rows=1)),
     "GradientBoosting, number": ("number", (og.OneHot(),), og.GradientBoosting(trees=3, leaves=4, min_rows=1)),
+    "RandomForest, classes": ("two", (og.OneHot(),), og.RandomForest(trees=3, leaves=4)),
+    "RandomForest, number": ("number", (og.OneHot(),), og.RandomForest(trees=3, leaves=4)),
     "TargetEncode": ("two", (og.Missing(), og.TargetEncode(folds=2), og.OneHot()), SHORT),
     "OneVsRest": ("three", SCALED, og.OneVsRest(SHORT)),
     "OneVsOne": ("three", SCALED, og.OneVsOne(SHORT)),
@@ -218,7 +220,7 @@ POINTS_OFF = Says(r"points have shape \(2, 2\), the rows . columns")
 UNFILLED = Says(r"^(row 7, )?.*missing value in column 'a'.*Fill missing values first")
 NONE = tuple(name for name in LEARNERS if name not in TARGETS)
 COUNTS = ("NaiveBayes, multinomial", "NaiveBayes, complement", "NaiveBayes, bernoulli")
-BOOSTED = ("GradientBoosting, classes", "GradientBoosting, number")
+BOOSTED = ("GradientBoosting, classes", "GradientBoosting, number", "RandomForest, classes", "RandomForest, number")
 NUMBERS = tuple(name for name in TARGETS if name not in CLASSES)
 # case: (which learners, what most of them do, those that do otherwise). What does not refuse gives a finite model and finite predictions.
 CASES: dict[Callable[[str], None], tuple[tuple[str, ...], Says | None, dict[str, Says | None]]] = {

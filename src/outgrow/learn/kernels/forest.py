@@ -100,15 +100,22 @@ def _gain(left: Any, total: Any, outs: int, least: int) -> float:
 
 
 @numba.njit(error_model="numpy")
-def _of_numbers(own: Any, count: int, total: Any, outs: int, least: int, drawn: bool, z: int, best: float, left: Any, found: Any, halves: Any) -> float:
+def _ends(own: Any, count: int, cells: int) -> Any:
+    """The first and the last bin of numbers that has rows; 0 where there is none."""
+    first, last = 0, 0
+    for b in range(1, count):
+        if own[b * cells + cells - 1] > 0:
+            last = b
+            first = b if first == 0 else first
+    return first, last
+
+
+@numba.njit(error_model="numpy")
+def _of_numbers(own: Any, count: int, total: Any, outs: int, least: int, drawn: bool, z: Any, best: float, left: Any, found: Any, halves: Any) -> float:
     """The best split of a column of numbers, or a drawn one; where it gains more than `best`, found[1] is the last bin on the left, found[2] whether missing goes left."""
     cells = outs + 2
     missing = own[cells - 1] > 0
-    first, last = 0, 0
-    for b in range(1, count):
-        if own[b * cells + outs + 1] > 0:
-            last = b
-            first = b if first == 0 else first
+    first, last = _ends(own, count, cells)
     if first == 0 or (first == last and not missing):
         return best
     only = first + np.int64((np.uint64(z) >> np.uint64(1)) % np.uint64(last - first)) if last > first else last
@@ -136,25 +143,30 @@ def _of_numbers(own: Any, count: int, total: Any, outs: int, least: int, drawn: 
 
 
 @numba.njit(error_model="numpy")
-def _of_categories(
-    own: Any, count: int, total: Any, outs: int, least: int, drawn: bool, z: int, best: float, ratio: Any, rank: Any, left: Any, chosen: Any, found: Any, halves: Any
-) -> float:
-    """The best split of a column of categories: in the order of their mean, of the most frequent class's share where there are more than two. Or each category by a draw."""
+def _ranked(own: Any, count: int, total: Any, outs: int, drawn: bool, z: Any, ratio: Any, rank: Any) -> int:
+    """The bins that have rows, by their mean, by the share of the most frequent class where there are more than two, or by a draw. Gives how many these are."""
     cells, some, way = outs + 2, 0, outs - 1
     if outs > 2:
         for k in range(outs):
             way = k if total[k] > total[way] else way
     for b in range(count):
         if own[b * cells + outs + 1] > 0:
-            ratio[b] = float(own[b * cells + way]) / float(max(1, own[b * cells + outs]))
-            if drawn:
-                ratio[b] = float(np.int64(_hash(b, np.uint64(z)) >> np.uint64(33)))
+            ratio[b] = float(np.int64(_hash(b, z) >> np.uint64(33))) if drawn else float(own[b * cells + way]) / float(max(1, own[b * cells + outs]))
             k = some
             while k > 0 and ratio[rank[k - 1]] > ratio[b]:
                 rank[k] = rank[k - 1]
                 k -= 1
             rank[k] = b
             some += 1
+    return some
+
+
+@numba.njit(error_model="numpy")
+def _of_categories(
+    own: Any, count: int, total: Any, outs: int, least: int, drawn: bool, z: Any, best: float, ratio: Any, rank: Any, left: Any, chosen: Any, found: Any, halves: Any
+) -> float:
+    """The best split of a column of categories: the first so many in order go left; where one is to be drawn, both the order and how many."""
+    cells, some = outs + 2, _ranked(own, count, total, outs, drawn, z, ratio, rank)
     length = 0
     only = 1 + np.int64(np.uint64(z) % np.uint64(max(1, some - 1)))
     left[:] = 0
@@ -175,6 +187,19 @@ def _of_categories(
             chosen[rank[k]] = 1 if k < length else 0
         found[1] = 0
     return best
+
+
+@numba.njit(error_model="numpy")
+def _between(own: Any, count: int, cells: int, drawn: bool, found: Any, chosen: Any) -> int:
+    """The last bin on the left: halfway through the bins that are empty here, unless it was drawn. chosen : uint8 (256,), written: the bins that go left."""
+    end = found[1]
+    while not drawn and end + 1 < count and own[(end + 1) * cells + cells - 1] == 0:
+        end += 1
+    end = found[1] + (end - found[1]) // 2 if end + 1 < count else found[1]
+    for b in range(256):
+        chosen[b] = 1 if 0 < b <= end else 0
+    chosen[0] = found[2]
+    return int(end)
 
 
 @numba.njit(error_model="numpy")
@@ -212,16 +237,9 @@ def best_splits(
         gains[q], column[q] = best, -1
         if best > 0.0:
             c = tried[q, found[0]]
-            column[q], last[q] = c, 0
-            if not kinds[c]:
-                own, end = sums[q, 256 * cells * found[0] : 256 * cells * (found[0] + 1)], found[1]
-                while drawn == 0 and end + 1 < bins[c] and own[(end + 1) * cells + outs + 1] == 0:
-                    end += 1
-                end = found[1] + (end - found[1]) // 2 if end + 1 < bins[c] else found[1]  # halfway through the bins that are empty here
-                last[q] = end
-                for b in range(256):
-                    chosen[b] = 1 if 0 < b <= end else 0
-                chosen[0] = found[2]
+            own = sums[q, 256 * cells * found[0] : 256 * cells * (found[0] + 1)]
+            column[q] = c
+            last[q] = 0 if kinds[c] else _between(own, bins[c], cells, drawn == 1, found, chosen)
             for word in range(4):
                 bits = np.uint64(0)
                 for b in range(64):

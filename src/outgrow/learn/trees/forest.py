@@ -294,7 +294,7 @@ class RandomForest(Learner):
         if not self._with_replacement():
             return np.array([min((1 << 64) - 1, int((1 - share) * (1 << 64)))], np.uint64)
         terms = [share**k / factorial(k) for k in range(40)]
-        none, below, limits = 1 / sum(terms), Fraction(0), []
+        none, below, limits = 1 / sum(terms, Fraction(0)), Fraction(0), []
         for k in range(_TIMES):
             below += terms[k] * none
             limits.append(min((1 << 64) - 1, int(below * (1 << 64))))

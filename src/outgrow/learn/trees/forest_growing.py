@@ -45,8 +45,9 @@ class Rule:
 
 
 class Nodes:
-    """A tree under way. Of each node, in the order they were made: id uint64, by its path; depth int32; child int32, its left child, 0 where it has none; column int32, of its best
-    split, -1 where there is none; last int32, the last bin on the left; masks uint64 (·, 4); gain float64; sums, halves int64 (·, outs + 2), of all its rows and of those on the left.
+    """A tree under way. Of each node, in the order they were made: id uint64, by its path; depth int32; child int32, its left child, 0 where it has none; column int32, of
+    its best split, -1 where there is none; last int32, the last bin on the left; masks uint64 (·, 4); gain float64; sums, halves int64
+    (·, outs + 2), of all its rows and of those on the left.
 
     asked int32: nodes that this round splits; open int32: those whose histograms it sums.
     """
@@ -57,12 +58,11 @@ class Nodes:
     @classmethod
     def rooted(cls, rule: Rule, tree: int) -> Nodes:
         cells = rule.outs + 2
-        found = cls({
+        return cls({
             "id": hash64(rule.seed, "forest root", [tree]), "depth": np.zeros(1, np.int32), "child": np.zeros(1, np.int32), "column": np.full(1, -1, np.int32),
             "last": np.zeros(1, np.int32), "masks": np.zeros((1, 4), np.uint64), "gain": np.zeros(1), "sums": np.zeros((1, cells), np.int64),
             "halves": np.zeros((1, cells), np.int64), "asked": np.zeros(0, np.int32), "open": np.zeros(1, np.int32),
         })  # fmt: skip
-        return found
 
     @property
     def size(self) -> int:
