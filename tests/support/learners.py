@@ -45,13 +45,10 @@ JOBS: dict[str, tuple[str, Any]] = {
     "one vs rest": ("three", og.Then((*SCALED, og.OneVsRest(og.LogisticRegression(max_rounds=4))))),
     "boosted trees": ("two", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=7, growth="level", validation=0.2)))),
     "boosted trees, three classes": ("three", og.Then((og.OneHot(max_categories=30), og.GradientBoosting(trees=2, leaves=9, row_share=0.7, column_share=0.8)))),
-<<<<<<< HEAD
     "boosted trees, quantile": ("number", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=5, loss="quantile", quantile=0.8)))),
     "boosted trees, ranking": ("grade", og.Then((og.OneHot(), og.GradientBoosting(trees=2, leaves=5, loss="lambdarank", group="query")))),
-=======
     "random forest": ("three", og.Then((og.OneHot(max_categories=30), og.RandomForest(trees=3, leaves=12, class_weight="balanced")))),
     "extra trees": ("number", og.Then((og.OneHot(max_categories=30), og.RandomForest(trees=2, leaves=8, columns=0.5, extra=True)))),
->>>>>>> 3521f53 (Forests: kernels in smaller functions, jobs of the matrix, bad input, docs and changelog)
     "segments": ("two", og.Then((*SCALED, og.Segments(og.LogisticRegression(max_rounds=4), by="c")))),
     "bagging": ("number", og.Bagging(og.Then((*ONE_HOT, og.LinearRegression())), parts=3, columns=0.5)),
     "stack": ("two", og.Then((og.Stack((("bayes", og.Then((*ONE_HOT, og.NaiveBayes()))),), folds=2), og.LogisticRegression(max_rounds=4)))),
