@@ -22,6 +22,7 @@ _PLACES = {
     "evaluate": "outgrow.plan.score",
     "predict": "outgrow.plan.score",
     "check": "outgrow.check.check",
+    "explained": "outgrow.learn.trees.explained",
     "export": "outgrow.learn.trees.interchange.faces",
     "import_model": "outgrow.learn.trees.interchange.faces",
     "Model": "outgrow.data.model",
@@ -99,6 +100,7 @@ __all__ = [  # frozen by a test: a change is a decision
     "TruncatedSVD",
     "check",
     "evaluate",
+    "explained",
     "export",
     "import_model",
     "load",
@@ -140,6 +142,7 @@ if TYPE_CHECKING:
     from .learn.target_encode import TargetEncode
     from .learn.tf_idf import TfIdf
     from .learn.trees.boosting import GradientBoosting
+    from .learn.trees.explained import explained
     from .learn.trees.forest import RandomForest
     from .learn.trees.interchange.faces import export, import_model
     from .plan.plan import plan

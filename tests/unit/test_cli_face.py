@@ -27,6 +27,7 @@ OPTIONS = {
     "evaluate": {"--exact", "--help", "--json", "--learner", "--memory", "--on", "--scratch", "--weight", "data", "model"},
     "predict": {"--help", "--json", "--learner", "--memory", "--on", "--out", "data", "model"},
     "inspect": {"--data", "--help", "--json", "--learner", "--top", "model"},
+    "explain": {"--help", "--json", "--learner", "--memory", "--on", "--out", "data", "model"},
     "export": {"--help", "--json", "--learner", "--to", "model", "out"},
     "import": {"--help", "--json", "--out", "--target", "file"},
     "runs": {"--help", "--json", "--remove", "--resume"},

@@ -24,8 +24,8 @@ NAMES = {
     "BadField", "BadInput", "Bagging", "Beside", "BlockLinear", "Context", "Cover", "Dates", "DiscriminantAnalysis", "Feature", "Fold", "Fused", "GaussianMixture",
     "GradientBoosting", "Hashing", "ICA", "Interactions", "KMeans", "Learner", "LinearRegression", "LinearSVM", "LocallyWeightedRegression", "LogisticRegression", "Missing",
     "Model", "Moments", "NaiveBayes", "NeuralNetwork", "OneHot", "OneVsOne", "OneVsRest", "Online", "OnlineLinear", "OutgrowError", "PCA", "Pass", "RandomForest", "Refused",
-    "RobustScale", "Rows", "Scale", "Segments", "Stack", "Summary", "TargetEncode", "TfIdf", "Then", "Traits", "TruncatedSVD", "check", "evaluate", "export",
-    "import_model", "load", "plan", "predict", "read",
+    "RobustScale", "Rows", "Scale", "Segments", "Stack", "Summary", "TargetEncode", "TfIdf", "Then", "Traits", "TruncatedSVD", "check", "evaluate",
+    "explained", "export", "import_model", "load", "plan", "predict", "read",
 }  # fmt: skip
 
 

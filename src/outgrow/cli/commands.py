@@ -161,9 +161,13 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
+    return scored(_model(options), options)
+
+
+def scored(model: Model, options: argparse.Namespace) -> int:
+    """What the model says of the rows, into a file."""
     from ..plan.score import predict as score
 
-    model = _model(options)
     if Path(options.out).exists() and any(Path(other).exists() and Path(options.out).samefile(other) for other in [*options.data, options.model]):
         raise BadField("it is what the command reads", where=options.out, todo="Name another file to write.")
     suffix = Path(options.out).suffix

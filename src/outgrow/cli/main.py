@@ -78,7 +78,8 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = add("evaluate", "score rows whose answers are known")
     predict = add("predict", "score new rows")
-    for command in (evaluate, predict):
+    explain = add("explain", "say of each row what each column adds to its score (SHAP values of boosted trees)")
+    for command in (evaluate, predict, explain):
         command.add_argument("model", metavar="MODEL")
         command.add_argument("data", nargs="+", metavar="DATA")
         _own_options(command)
@@ -86,7 +87,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--weight", metavar="COLUMN", help="how much each row counts (default: as in the fit)")
     evaluate.add_argument("--exact", action="store_true", help="the AUC from the scores themselves; of more classes, of each against the rest")
     evaluate.add_argument("--scratch", metavar="FOLDER", help="where --exact may keep scores; on a cluster, seen by every worker")
-    predict.add_argument("--out", metavar="FILE", required=True, help="a .parquet or .csv file, or a folder for parts")
+    for command in (predict, explain):
+        command.add_argument("--out", metavar="FILE", required=True, help="a .parquet or .csv file, or a folder for parts")
 
     inspect = add("inspect", "say what a model is, how it was made, and which features weigh most")
     inspect.add_argument("model", metavar="MODEL")
@@ -152,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn  # type: ignore[assignment]
-            own = {"export": trees.export, "import": trees.import_model}
+            own = {"explain": trees.explain, "export": trees.export, "import": trees.import_model}
             status = int(own[options.command](options) if options.command in own else getattr(commands, options.command)(options))
         sys.stdout.flush()
     except OutgrowError as error:

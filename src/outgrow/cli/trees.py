@@ -1,4 +1,4 @@
-"""Commands around models of trees: export, import."""
+"""Commands around models of trees: explain, export, import."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import argparse
 from pathlib import Path
 
 from ..core.errors import BadField
-from .commands import _model, _print, _writable
+from .commands import _model, _print, _writable, scored
 
-__all__ = ["export", "import_model"]
+__all__ = ["explain", "export", "import_model"]
+
+
+def explain(options: argparse.Namespace) -> int:
+    from ..learn.trees.explained import explained
+
+    return scored(explained(_model(options)), options)
 
 
 def export(options: argparse.Namespace) -> int:

@@ -485,13 +485,17 @@ class GradientBoosting(Learner):
 
     # the model
 
-    def scores(self, model: State, batch: Batch) -> F64:
-        """(outs, n): the sums of the trees, before they become chances or counts."""
+    def codes(self, model: State, batch: Batch) -> npt.NDArray[np.uint8]:
+        """uint8 (n · width,): the bins of the rows in the model's columns."""
         design = design_of(batch)
         if design.dense.shape[1] != len(model["edges"]) or design.slots.shape[1] != len(model["places"]):
             raise BadInput("the columns are not those of the model", where=batch.place, todo="Give the columns that the model was trained on.")
+        return encoded(design, model["edges"], model["places"])
+
+    def scores(self, model: State, batch: Batch) -> F64:
+        """(outs, n): the sums of the trees, before they become chances or counts."""
         scores = np.repeat(model["base"][:, None], batch.rows, axis=1)
-        codes = encoded(design, model["edges"], model["places"])
+        codes = self.codes(model, batch)
         add_trees(codes, width_of(len(model["edges"]) + len(model["places"])), model, scores)
         return scores
 
