@@ -24,8 +24,9 @@ $(STAMP)-bench: $(STAMP)-test
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	touch $@
 
-test: setup ## everything, warnings as errors, random order, on all cores; clusters on one of them
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+test: setup ## everything, warnings as errors, random order: first what needs clusters, which take all cores themselves, then the rest on all cores
+	$(BIN)/python -m pytest -m field
+	$(BIN)/python -m pytest -n auto -m "not field"
 
 matrix: setup ## every learner on every engine, whole and killed, on clusters of its own; the table is kept in bench/results (long)
 	$(BIN)/python bench/matrix.py

@@ -69,7 +69,8 @@ def test_learners__on_hadoop__give_the_digest_of_one_process(start: Any, rows: s
 
 def test_arrays_kept_beside_rows__are_rebuilt_in_every_round(start: Any) -> None:
     want = run(toys.job(TOYS["kept"]), Serial()).record["digest"]
-    assert start("hadoop", "kept", 1).end()["digest"] == want
+    done = start("hadoop", "kept", 1).end()
+    assert done.get("digest") == want, done
 
 
 def test_predictions__on_hadoop__are_a_folder_of_parts_on_hdfs(start: Any, rows: str, hadoop_cluster: Hadoop) -> None:
